@@ -1,0 +1,1 @@
+"""What passes between workflows and activities: ids, digests and small sums."""

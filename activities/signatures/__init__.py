@@ -1,0 +1,1 @@
+"""What workflows may call: abstract activities, light to import."""

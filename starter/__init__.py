@@ -1,0 +1,1 @@
+"""Who begins: the command line, the embedded stack and its supervisor."""

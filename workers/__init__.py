@@ -1,0 +1,1 @@
+"""Who runs: worker processes, where objects are wired together."""
