@@ -1,0 +1,70 @@
+"""The canonical field: one variable at one level and one valid time on one grid."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from weather.grids import Grid
+from weather.variables import check_field
+
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A field in canonical form; make it with `Field.of`.
+
+    Attributes:
+        level: hectopascal, 0 at the surface.
+        values: read-only C-contiguous float32 (rows north to south, columns eastward), no −0.0, in `unit`.
+    """
+
+    grid: Grid
+    variable: str
+    level: int
+    valid_time: datetime
+    unit: str
+    values: Values
+
+    @classmethod
+    def of(cls, grid: Grid, variable: str, level: int, valid_time: datetime, values: npt.ArrayLike) -> Field:
+        """Take values that stand in the order of the grid; they are rounded once to float32 and copied.
+
+        Raises:
+            ValueError: the shape is not the grid's, the field is unknown, or the time is not UTC.
+        """
+        unit = check_field(variable, level).unit
+        if valid_time.utcoffset() != timedelta(0):
+            raise ValueError(f"valid time {valid_time} is not in UTC")
+        array = np.asarray(values)
+        if array.shape != grid.shape:
+            raise ValueError(f"shape {array.shape} is not that of grid {grid.name}, {grid.shape}")
+        with np.errstate(over="ignore"):
+            canonical = np.ascontiguousarray(array, dtype=np.float32) + np.float32(0.0)
+        canonical.setflags(write=False)
+        return cls(grid, variable, level, valid_time, unit, canonical)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the little-endian bytes of the values."""
+        return field_digest(self.values)
+
+    @property
+    def short_name(self) -> str:
+        """`2t`, `z500`."""
+        return short_name(self.variable, self.level)
+
+
+def short_name(variable: str, level: int) -> str:
+    """Name of a field for people: `2t`, `z500`."""
+    return f"{variable}{level}" if level else variable
+
+
+def field_digest(values: npt.NDArray[np.floating]) -> str:
+    """SHA-256 of canonical values as little-endian float32 in C order."""
+    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").data).hexdigest()
