@@ -1,0 +1,72 @@
+"""The one way to reach Temporal: data converter, tracing, sandbox and metrics are chosen here."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from opentelemetry import trace
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+from temporalio.contrib.opentelemetry._tracer_provider import ReplaySafeTracerProvider
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from weather.faults import PlatformFault
+
+CONNECT_BUDGET_SECONDS = 10.0
+PASSTHROUGH = (
+    "protocol",
+    "weather",
+    "activities",
+    "pydantic",
+    "pydantic_core",
+    "annotated_types",
+    "opentelemetry",
+)
+
+
+async def connect(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
+    """A client that traces; its workers inherit the tracing, so they must not be given it again."""
+    ensure_replay_safe_tracing()
+    deadline = asyncio.get_running_loop().time() + CONNECT_BUDGET_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            return await Client.connect(
+                address,
+                namespace=namespace,
+                runtime=runtime,
+                data_converter=pydantic_data_converter,
+                plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+                connect_timeout=timedelta(seconds=5),
+            )
+        except RuntimeError as error:
+            if asyncio.get_running_loop().time() + pause > deadline:
+                raise PlatformFault(
+                    f"Temporal at {address} did not answer within {CONNECT_BUDGET_SECONDS:.0f} s", found=error
+                ) from error
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+def ensure_replay_safe_tracing() -> None:
+    """Workflow spans keep their ids over a replay only with this kind of provider, which is set once a process."""
+    if not isinstance(trace.get_tracer_provider(), ReplaySafeTracerProvider):
+        trace.set_tracer_provider(create_tracer_provider())
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox: what holds models is passed through, everything else is loaded anew for each run."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
+
+
+def runtime(metrics_port: int | None, host: str = "127.0.0.1") -> Runtime:
+    """One a process, before any client and never across a fork; without a port no metrics are served."""
+    if metrics_port is None:
+        return Runtime(telemetry=TelemetryConfig())
+    served = PrometheusConfig(
+        bind_address=f"{host}:{metrics_port}", counters_total_suffix=True, durations_as_seconds=True, unit_suffix=True
+    )
+    return Runtime(telemetry=TelemetryConfig(metrics=served))
