@@ -1,0 +1,141 @@
+"""The miner's side of a forecast run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from activities import policies
+from activities.messages.inference import (
+    JobStatus,
+    MinerJobInput,
+    MinerJobResult,
+    Requested,
+    Submission,
+    SubmitCommitment,
+)
+from activities.signatures.inference import InferenceActivities
+from weather.faults import Fault
+
+SUBMIT_PAST_DEADLINE = timedelta(minutes=10)
+
+Result = TypeVar("Result")
+
+
+@workflow.defn(
+    versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    failure_exception_types=[Fault, ValidationError],
+)
+class MinerJob:
+    """Fetch, infer, write, sign, submit to each validator that asked, serve, expire."""
+
+    @workflow.init
+    def __init__(self, job: MinerJobInput) -> None:
+        self._job = job
+        self._stage = "requested"
+        self._asked: dict[str, Requested] = {}
+        self._submissions: dict[str, Submission] = {}
+        self._submitting: dict[str, asyncio.Task[None]] = {}
+
+    @workflow.run
+    async def run(self, job: MinerJobInput) -> MinerJobResult:
+        await workflow.wait_condition(lambda: bool(self._asked))
+        await self._before_deadline("fetching", InferenceActivities.fetch_gfs, policies.FETCH_GFS)
+        await self._before_deadline("inference", InferenceActivities.run_inference, policies.RUN_INFERENCE)
+        store = await self._before_deadline("writing", InferenceActivities.write_store, policies.WRITE_STORE)
+        await self._hold_back()
+        signed = await self._call("signing", InferenceActivities.sign_commitment, policies.SIGN_COMMITMENT)
+        await self._serve()
+        await self._call("expiring", InferenceActivities.expire_store, policies.EXPIRE_STORE)
+        self._enter("expired")
+        return MinerJobResult(
+            commitment_digest=signed.commitment_digest,
+            total_bytes=store.total_bytes,
+            submissions=self._settled(),
+        )
+
+    @workflow.signal
+    def requested(self, request: Requested) -> None:
+        """Another validator only adds itself; the same one may move its instants."""
+        self._asked[request.validator] = request
+
+    @workflow.query
+    def status(self) -> JobStatus:
+        """What is being done, by when, for whom."""
+        return JobStatus(
+            stage=self._stage,
+            deadline=self._deadline() if self._asked else None,
+            retain_until=self._retain_until() if self._asked else None,
+            validators=tuple(sorted(self._asked)),
+            submissions=self._settled(),
+        )
+
+    def _deadline(self) -> datetime:
+        return min(request.deadline for request in self._asked.values())
+
+    def _retain_until(self) -> datetime:
+        return max(request.retain_until for request in self._asked.values())
+
+    def _settled(self) -> tuple[Submission, ...]:
+        return tuple(self._submissions[validator] for validator in sorted(self._submissions))
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
+        due, kept = (f"{instant:%Y-%m-%d %H:%M:%SZ}" for instant in (self._deadline(), self._retain_until()))
+        workflow.set_current_details(f"**{stage}** · commitment due {due} · store kept until {kept}")
+
+    async def _before_deadline(
+        self, stage: str, method: Callable[[InferenceActivities, MinerJobInput], Result], options: policies.Options
+    ) -> Result:
+        return await self._call(stage, method, policies.until(options, self._deadline() - workflow.now()))
+
+    async def _call(
+        self, stage: str, method: Callable[[InferenceActivities, MinerJobInput], Result], options: policies.Options
+    ) -> Result:
+        self._enter(stage)
+        summary = f"{stage} · {self._job.name}"
+        return await workflow.execute_activity_method(method, self._job, summary=summary, **options)
+
+    async def _hold_back(self) -> None:
+        if self._job.hold_back is None:
+            return
+        self._enter("holding back")
+        until = self._deadline() + self._job.hold_back
+        await workflow.sleep(max(until - workflow.now(), timedelta(0)), summary="hold the commitment back")
+
+    async def _serve(self) -> None:
+        self._enter("serving")
+        while (remaining := self._retain_until() - workflow.now()) > timedelta(0):
+            self._submit_to_newcomers()
+            try:
+                await workflow.wait_condition(self._has_newcomers, timeout=remaining, timeout_summary="keep the store")
+            except TimeoutError:
+                continue
+        await workflow.wait_condition(lambda: all(task.done() for task in self._submitting.values()))
+
+    def _has_newcomers(self) -> bool:
+        return any(validator not in self._submitting for validator in self._asked)
+
+    def _submit_to_newcomers(self) -> None:
+        for validator in sorted(self._asked.keys() - self._submitting.keys()):
+            self._submitting[validator] = asyncio.create_task(self._submit(validator))
+
+    async def _submit(self, validator: str) -> None:
+        remaining = self._asked[validator].deadline + SUBMIT_PAST_DEADLINE - workflow.now()
+        try:
+            self._submissions[validator] = await workflow.execute_activity_method(
+                InferenceActivities.submit_commitment,
+                SubmitCommitment(job=self._job, validator=validator),
+                summary=f"commit to {validator[:8]}",
+                **policies.until(policies.SUBMIT_COMMITMENT, remaining),
+            )
+        except ActivityError as error:
+            code = error.cause.type if isinstance(error.cause, ApplicationError) else "ActivityTimeout"
+            self._submissions[validator] = Submission(validator=validator, code=code)
