@@ -16,15 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from weather.faults import PlatformFault
 
 CONNECT_BUDGET_SECONDS = 10.0
-PASSTHROUGH = (
-    "protocol",
-    "weather",
-    "activities",
-    "pydantic",
-    "pydantic_core",
-    "annotated_types",
-    "opentelemetry",
-)
+PASSTHROUGH = ("protocol", "weather", "activities")
 
 
 async def connect(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
@@ -58,7 +50,7 @@ def ensure_replay_safe_tracing() -> None:
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """The sandbox: what holds models is passed through, everything else is loaded anew for each run."""
+    """The sandbox: what holds models is passed through (pydantic is by default), the rest is loaded anew each run."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSTHROUGH))
 
 

@@ -1,0 +1,80 @@
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+
+import pytest
+
+from weather.faults import ConfigurationInvalid
+from workers.settings import load_settings
+
+GIVEN = {
+    "BAROGRAPH_NETWORK": "test",
+    "BAROGRAPH_OBJECT_STORE": "file:///tmp/objects",
+    "BAROGRAPH_REQUEST_KEY_PATH": "request.key",
+    "TEMPORAL_ADDRESS": "127.0.0.1:7233",
+    "TEMPORAL_NAMESPACE": "default",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith(("BAROGRAPH_", "TEMPORAL_", "WEATHER_", "WORKER_"))]:
+        monkeypatch.delenv(name)
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+    yield
+
+
+def test_defaults_hold_and_a_mode_that_is_not_given_is_evaluate() -> None:
+    settings = load_settings()
+    assert (settings.worker_mode, settings.grid, settings.seal_grace_seconds) == ("evaluate", "5p625", 60)
+
+
+def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAROGRAPH_EGRESS_ALLOW", "127.0.0.0/8, ::1/128")
+    monkeypatch.setenv("BAROGRAPH_GFS_BASE_URLS", "http://127.0.0.1:1/a,")
+    settings = load_settings()
+    assert settings.egress_allow == (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    assert settings.gfs_base_urls == ("http://127.0.0.1:1/a",)
+
+
+def test_the_ancestors_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEATHER_VERIFICATION_WAIT_MINUTES", "0.5")
+    monkeypatch.setenv("WORKER_MODE", "inference")
+    monkeypatch.setenv("WEATHER_ERA5_CLIMATOLOGY_PATH", "clim.zarr")
+    settings = load_settings()
+    assert settings.verification_wait_minutes == 0.5
+    assert (settings.worker_mode, settings.climatology_url) == ("inference", "clim.zarr")
+
+
+def test_an_unknown_mode_names_the_known_ones() -> None:
+    with pytest.raises(ConfigurationInvalid, match="BAROGRAPH_WORKER_MODE: .*'prepare'.*'hybrid'.*'all'"):
+        load_settings(worker_mode="standby")
+
+
+def test_every_setting_that_does_not_hold_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAROGRAPH_COMMIT_GUARD_SECONDS", "0")
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+    monkeypatch.setenv("BAROGRAPH_OBJECT_STORE", "")
+    with pytest.raises(ConfigurationInvalid) as raised:
+        load_settings(worker_mode="control", network="Bad!")
+    named = {part.partition(":")[0] for part in raised.value.detail.split("; ")}
+    assert named == {
+        "BAROGRAPH_COMMIT_GUARD_SECONDS",
+        "BAROGRAPH_HOTKEY_PATH",
+        "BAROGRAPH_LEDGER_URL",
+        "BAROGRAPH_NETWORK",
+        "BAROGRAPH_OBJECT_STORE",
+        "BAROGRAPH_REGISTRY_PATH",
+        "BAROGRAPH_VALIDATOR_PORT",
+        "TEMPORAL_ADDRESS",
+    }
+
+
+def test_no_password_is_in_an_error_or_in_the_printed_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAROGRAPH_LEDGER_URL", "postgresql://u:hunter2@h/l")
+    assert "hunter2" not in repr(load_settings())
+    monkeypatch.setenv("BAROGRAPH_METRICS_PORT", "hunter2")
+    with pytest.raises(ConfigurationInvalid) as raised:
+        load_settings()
+    assert "hunter2" not in str(raised.value)

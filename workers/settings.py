@@ -1,0 +1,124 @@
+"""Every setting, read once at the composition roots from the environment."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from weather.faults import ConfigurationInvalid
+
+PREFIX = "BAROGRAPH_"
+Mode = Literal["prepare", "evaluate", "hybrid", "control", "publish", "inference", "all"]
+_CONTROL = ("ledger_url", "registry_path", "hotkey_path", "validator_port")
+_PREPARE = ("era5_zarr_url", "climatology_url")
+_EVALUATE = ("request_key_path",)
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "prepare": _PREPARE,
+    "evaluate": _EVALUATE,
+    "hybrid": _PREPARE + _EVALUATE,
+    "control": _CONTROL,
+    "publish": ("ledger_url",),
+    "all": _CONTROL + _PREPARE + _EVALUATE,
+}
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What is null is required only in some modes, or is switched off."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True
+    )
+
+    network: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    worker_mode: Mode = Field("evaluate", validation_alias=AliasChoices(PREFIX + "WORKER_MODE", "WORKER_MODE"))
+    temporal_address: str = Field(validation_alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field(validation_alias="TEMPORAL_NAMESPACE")
+    object_store: str
+    ledger_url: str | None = Field(None, repr=False)
+
+    grid: str = "5p625"
+    grid_folder: Path | None = None
+    registry_path: Path | None = None
+    hotkey_path: Path | None = None
+    request_key_path: Path | None = None
+    egress_allow: Networks = ()
+    validator_host: str = "127.0.0.1"
+    validator_port: Port | None = None
+
+    gfs_base_urls: Texts = (
+        "https://noaa-gfs-bdp-pds.s3.amazonaws.com",
+        "https://nomads.ncep.noaa.gov/pub/data/nccf/com/gfs/prod",
+    )
+    gfs_product: str = "pgrb2.0p25"
+    era5_zarr_url: str | None = None
+    era5_delay_hours: Length = 126
+    climatology_url: str | None = Field(
+        None, validation_alias=AliasChoices(PREFIX + "CLIMATOLOGY_URL", "WEATHER_ERA5_CLIMATOLOGY_PATH")
+    )
+    truth_retry_hours: Length = 6
+    truth_budget_days: Length = 10
+
+    verification_wait_minutes: Length = Field(60, validation_alias="WEATHER_VERIFICATION_WAIT_MINUTES")
+    min_commit_window_minutes: Length = 15
+    commit_guard_seconds: float = Field(1, ge=1)
+    seal_grace_seconds: float = Field(60, ge=0)
+    heartbeat_timeout_seconds: Length = 60
+
+    control_workflow_slots: Count = 100
+    control_slots: Count = 50
+    acquire_slots: Count = 2
+    miners_slots: Count = 8
+    downloads_slots: Count = 3
+    score_slots: Count = 3
+    publish_slots: Count = 2
+    inference_slots: Count = 1
+
+    metrics_port: Port | None = None
+    log_dir: Path | None = None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; everything that does not hold is named in one error."""
+    mode = overrides.get("worker_mode") or next((v for n in _names("worker_mode") if (v := os.environ.get(n))), None)
+    needed = REQUIRED.get(mode or "evaluate", ())
+    problems = {
+        _names(name)[0]: f"required in mode {mode or 'evaluate'}" for name in needed if not _given(name, overrides)
+    }
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_input=False, include_url=False)
+        problems |= {_names(str(error["loc"][0]))[0]: error["msg"] for error in errors}
+    if problems:
+        raise ConfigurationInvalid("; ".join(f"{name}: {why}" for name, why in sorted(problems.items())))
+    return settings
+
+
+def _names(field: str) -> tuple[str, ...]:
+    known = Settings.model_fields.get(field)
+    if known is None:
+        return (field,)
+    alias = known.validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (alias if isinstance(alias, str) else PREFIX + field.upper(),)
+
+
+def _given(field: str, overrides: dict[str, Any]) -> bool:
+    return overrides.get(field) is not None or any(os.environ.get(name) for name in _names(field))
