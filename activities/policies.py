@@ -58,6 +58,7 @@ def _long(queue: str, minutes: int, hours: int, retry: RetryPolicy) -> Options:
 
 RECORD = _short(task_queues.CONTROL, 15, LEDGER)
 SETTLE = _short(task_queues.CONTROL, 30, LEDGER)
+ANNOUNCE = _short(task_queues.CONTROL, 180, LEDGER)
 ADOPT_CHILD = _short(task_queues.CONTROL, 15, LEDGER)
 RECORD_SCORES = _long(task_queues.CONTROL, 10, 24, LEDGER)
 CLOSE_RUN = _long(task_queues.CONTROL, 5, 24, LEDGER)

@@ -1,0 +1,121 @@
+"""Messages of `MinerForecast`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, Ref
+from activities.messages.run import Run
+
+Stage = Literal["received", "fetching", "inference", "writing", "error", "completed"]
+
+
+class MinerForecastInput(Message):
+    """One miner of one run, from call to verified manifest."""
+
+    run: Run
+    hotkey: Hotkey
+    name: str
+    roster: Ref
+    call: Ref
+    commit_deadline: Instant
+
+
+class MinerCall(Message):
+    """A call to one miner about one run."""
+
+    run_id: str
+    hotkey: Hotkey
+    roster: Ref
+    call: Ref
+
+
+class PollCommitment(Message):
+    """Asks until the stage differs from the one that is known."""
+
+    target: MinerCall
+    known_stage: Stage
+    commit_deadline: Instant
+
+
+class MinerAnswer(Message):
+    """What a miner says of its job."""
+
+    stage: Stage
+    input_data_hash: Digest | None = None
+    commitment: Ref | None = None
+    received_at: Instant | None = None
+    fault: FaultNote | None = None
+
+
+class RecordAnswer(Message):
+    """Projects an answer to the ledger."""
+
+    run_id: str
+    hotkey: Hotkey
+    answer: MinerAnswer
+    at: Instant
+
+
+class RecordCommitment(Message):
+    """Stores a commitment that came by pull."""
+
+    run_id: str
+    hotkey: Hotkey
+    commitment: Ref
+    received_at: Instant
+
+
+class CommitmentRecorded(Message):
+    """A stored commitment; also the signal of the validator's HTTP side."""
+
+    commitment_digest: Digest
+    leaf_index: int
+    in_time: bool
+
+
+class MinerSealed(Message):
+    """Signal: the commit window is closed; with the stored commitment if there is one."""
+
+    recorded: CommitmentRecorded | None = None
+
+
+class DeliverReceipt(Message):
+    """Sends the receipt of a pulled commitment."""
+
+    target: MinerCall
+    commitment_digest: Digest
+
+
+class VerifyManifest(Message):
+    """One round of manifest and metadata checks."""
+
+    target: MinerCall
+    commitment_digest: Digest
+
+
+class ManifestVerified(Message):
+    """What a round of checks ended with."""
+
+    manifest: Ref | None = None
+    fault: FaultNote | None = None
+    final: bool = True
+
+
+class SettleMiner(Message):
+    """Records how one miner's part of a run ended."""
+
+    run_id: str
+    hotkey: Hotkey
+    at: Instant
+    manifest: Ref | None = None
+    fault: FaultNote | None = None
+
+
+class MinerForecastResult(Message):
+    """How one miner's part of a run ended."""
+
+    hotkey: Hotkey
+    outcome: Literal["verified", "fault"]
+    manifest: Ref | None = None
+    fault: FaultNote | None = None

@@ -1,0 +1,217 @@
+"""Messages of `ForecastRun`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, Purpose, Ref
+from protocol import names
+
+Outcome = Literal["closed", "closed_partial", "void"]
+
+
+class CampaignRef(Message):
+    """The campaign that a hindcast belongs to."""
+
+    name: str
+
+
+class ForecastRunInput(Message):
+    """Which run to play; what is left out is resolved by `open_run`."""
+
+    init_time: Instant
+    purpose: Purpose | None = None
+    network: str | None = None
+    grid: str | None = None
+    score_spec: Digest | None = None
+    campaign: CampaignRef | None = None
+
+    @field_validator("init_time")
+    @classmethod
+    def _cycle(cls, value: datetime) -> datetime:
+        utc = value.astimezone(UTC)
+        if utc.hour % 6 or utc.minute or utc.second or utc.microsecond:
+            raise ValueError(f"init_time must be 00, 06, 12 or 18 UTC on the hour, found {utc.isoformat()}")
+        return utc
+
+    @model_validator(mode="after")
+    def _one_purpose(self) -> Self:
+        if self.purpose is not None and (self.purpose == "hindcast") != (self.campaign is not None):
+            raise ValueError("a hindcast names its campaign and a live run has none")
+        return self
+
+    @property
+    def run_purpose(self) -> Purpose:
+        """`hindcast` if the run belongs to a campaign."""
+        return "hindcast" if self.campaign else "live"
+
+    @property
+    def workflow_id(self) -> str:
+        """The business key: the only id under which this run may be played."""
+        return names.run_id(self.init_time, self.campaign.name if self.campaign else None)
+
+
+class Run(Message):
+    """A run with every setting resolved, as fixed when it opened."""
+
+    network: str
+    run_id: str
+    init_time: Instant
+    purpose: Purpose
+    grid: str
+    layout_digest: Digest
+    score_spec_digest: Digest
+    day1_lead_hours: tuple[int, ...]
+    final_lead_hours: tuple[int, ...]
+    opened_at: Instant
+    close_by: Instant
+    seal_grace: timedelta
+    truth_delay: timedelta
+    heartbeat_timeout: timedelta
+    miners_per_chunk: int = 8
+
+    def valid_time(self, lead_hours: int) -> datetime:
+        """Init time plus lead."""
+        return self.init_time + timedelta(hours=lead_hours)
+
+    def truth_due(self, lead_hours: int) -> datetime:
+        """When the truth of a lead is first asked for."""
+        return self.valid_time(lead_hours) + self.truth_delay
+
+
+class Inputs(Message):
+    """The fixed inputs of a run."""
+
+    objects: Ref
+    input_data_hash: Digest
+    bundle_digest: Digest
+    size_bytes: int
+
+
+class FreezeRoster(Message):
+    """Asks for the roster of a run."""
+
+    run: Run
+
+
+class RosterMiner(Message):
+    """One miner of the roster, by identity and display name."""
+
+    hotkey: Hotkey
+    name: str
+
+
+class Roster(Message):
+    """The miners of one run, frozen."""
+
+    entries: Ref
+    roster_digest: Digest
+    miners: tuple[RosterMiner, ...]
+
+
+class OpenCommitWindow(Message):
+    """Asks for the call that goes to all miners."""
+
+    run: Run
+    inputs: Inputs
+    roster_digest: Digest
+
+
+class CommitWindow(Message):
+    """The call and the instants that it fixes."""
+
+    requested_at: Instant
+    commit_deadline: Instant
+    first_lead_hours: int | None
+    call: Ref | None = None
+
+
+class AdvanceRun(Message):
+    """A step of the run's status."""
+
+    run_id: str
+    to: str
+    reason: str
+    at: Instant
+
+
+class SealRun(Message):
+    """Ends the commit window of a run."""
+
+    run_id: str
+    at: Instant
+
+
+class SealedCommitment(Message):
+    """A commitment as it stood when the run was sealed."""
+
+    hotkey: Hotkey
+    commitment_digest: Digest
+    leaf_index: int
+    in_time: bool
+
+
+class Sealed(Message):
+    """All commitments of a sealed run."""
+
+    commitments: tuple[SealedCommitment, ...]
+
+
+class Announce(Message):
+    """Tells the waiting children of a run what was sealed."""
+
+    run_id: str
+    hotkeys: tuple[Hotkey, ...]
+    sealed: Sealed
+
+
+class AdoptChild(Message):
+    """Asks what became of a child that an earlier execution started."""
+
+    workflow_id: str
+
+
+class Adopted(Message):
+    """Result of a completed child, or none if it must be started again."""
+
+    result: dict[str, Any] | None
+
+
+class CloseRun(Message):
+    """Asks to close a run; `void` gives the reason if it cannot be scored at all."""
+
+    run_id: str
+    at: Instant
+    void_reason: str | None = None
+    fault: FaultNote | None = None
+
+
+class ForecastRunResult(Message):
+    """What a closed run is remembered by."""
+
+    run_id: str
+    outcome: Outcome
+    outcome_reason: str
+    coverage: str
+    verified: int
+    faults: int
+    facts_digest: Digest
+    faults_digest: Digest
+
+
+class TriggerInput(Message):
+    """Starts the run of the cycle that is due at a nominal time."""
+
+    kind: Literal["forecast"] = "forecast"
+    at: Instant | None = None
+    grid: str | None = None
+
+
+class TriggerResult(Message):
+    """The run that was started or joined."""
+
+    workflow_id: str
+    joined: bool

@@ -1,0 +1,143 @@
+"""Messages of `ScoringPass`."""
+
+from __future__ import annotations
+
+from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, PassName, Ref
+from activities.messages.run import Run
+
+
+class VerifiedMiner(Message):
+    """A miner whose manifest and metadata hold."""
+
+    hotkey: Hotkey
+    manifest: Digest
+
+
+class ScoringPassInput(Message):
+    """One pass over the verified miners; lead 0 stands for all leads of day 1."""
+
+    run: Run
+    pass_name: PassName
+    lead_hours: int = 0
+    generation: int = 1
+    first_lead_hours: int
+    roster: Ref
+    call: Ref
+    miners: tuple[VerifiedMiner, ...] | None = None
+
+
+class MinersSettled(Message):
+    """Signal: the verified miners of the run, in roster order."""
+
+    miners: tuple[VerifiedMiner, ...]
+
+
+class EnsureTruth(Message):
+    """Makes truth, climatology and references of a pass ready."""
+
+    run: Run
+    pass_name: PassName
+    lead_hours: tuple[int, ...]
+
+
+class TruthSet(Message):
+    """Field sets of one lead, as documents in the object store."""
+
+    lead_hours: int
+    truth_version: str
+    truth: Ref
+    climatology: Ref
+    references: tuple[Ref, ...] = ()
+
+
+class TruthReady(Message):
+    """Everything that the leads of a pass are scored against."""
+
+    sets: tuple[TruthSet, ...]
+
+
+class StartPass(Message):
+    """Projects that scoring was dispatched."""
+
+    run_id: str
+    pass_name: PassName
+    lead_hours: int
+    generation: int
+    to: str
+    at: Instant
+
+
+class FetchLead(Message):
+    """One miner, the fields of one pass, one round of transfers."""
+
+    run: Run
+    pass_name: PassName
+    lead_hours: tuple[int, ...]
+    miner: VerifiedMiner
+    roster: Ref
+    call: Ref
+    last_round: bool = False
+
+
+class LeadFetched(Message):
+    """Where the verified bytes of a miner are; `final` is false if another round may bring more."""
+
+    hotkey: Hotkey
+    objects: Ref
+    missing: int = 0
+    final: bool = True
+
+
+class ChunkMiner(Message):
+    """A miner of a chunk and its verified bytes."""
+
+    hotkey: Hotkey
+    objects: Ref
+
+
+class ScoreMiners(Message):
+    """Scores a chunk of miners in one pass."""
+
+    run: Run
+    pass_name: PassName
+    generation: int
+    truth: TruthReady
+    miners: tuple[ChunkMiner, ...]
+
+
+class PartScored(Message):
+    """Facts and faults of a chunk, as one document."""
+
+    part: Ref
+    facts: int
+    faults: int
+
+
+class RecordScores(Message):
+    """Writes a scored part to the ledger."""
+
+    run_id: str
+    part: Ref
+
+
+class FinishPass(Message):
+    """Ends a pass; `fault` voids all of its cases."""
+
+    run: Run
+    pass_name: PassName
+    lead_hours: int
+    generation: int
+    at: Instant
+    fault: FaultNote | None = None
+
+
+class ScoringPassResult(Message):
+    """What a pass recorded."""
+
+    pass_name: PassName
+    lead_hours: int
+    facts: int
+    faults: int
+    truth_version: str | None
+    fault: FaultNote | None = None
+    parts: tuple[Digest, ...] = ()

@@ -1,0 +1,70 @@
+"""What the ledger and the clock of `control` do for a run."""
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from activities.messages.run import (
+    AdoptChild,
+    Adopted,
+    AdvanceRun,
+    Announce,
+    CloseRun,
+    CommitWindow,
+    ForecastRunInput,
+    ForecastRunResult,
+    FreezeRoster,
+    OpenCommitWindow,
+    Roster,
+    Run,
+    Sealed,
+    SealRun,
+)
+
+
+class RunRecords(ABC):
+    """The row, the roster and the window of one run."""
+
+    @activity.defn
+    @abstractmethod
+    def open_run(self, request: ForecastRunInput) -> Run:
+        """Resolve every setting and store the row; again: the stored run."""
+
+    @activity.defn
+    @abstractmethod
+    def freeze_roster(self, request: FreezeRoster) -> Roster:
+        """Read the registry once; again: the first roster."""
+
+    @activity.defn
+    @abstractmethod
+    def open_commit_window(self, request: OpenCommitWindow) -> CommitWindow:
+        """Fix the call and its deadline; again: the first window."""
+
+    @activity.defn
+    @abstractmethod
+    def advance_run(self, request: AdvanceRun) -> None:
+        """Move the run's status along a legal edge."""
+
+    @activity.defn
+    @abstractmethod
+    def seal_run(self, request: SealRun) -> Sealed:
+        """Close the commit window; later commitments are refused."""
+
+    @activity.defn
+    @abstractmethod
+    def close_run(self, request: CloseRun) -> ForecastRunResult:
+        """Decide coverage, scores and ranks from the facts, once."""
+
+
+class Children(ABC):
+    """What a run asks Temporal about its children."""
+
+    @activity.defn
+    @abstractmethod
+    async def announce(self, request: Announce) -> None:
+        """Signal `sealed` to every waiting child; closed ones are passed over."""
+
+    @activity.defn
+    @abstractmethod
+    async def adopt_child(self, request: AdoptChild) -> Adopted:
+        """Answer a completed child's result; an open one is asked again later."""

@@ -1,0 +1,52 @@
+"""The words that operators read in the Web UI, and the search attributes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from activities.messages.run import Run
+from activities.messages.status import RunProgress, Why
+
+INIT = SearchAttributeKey.for_datetime("BarographInit")
+RUN = SearchAttributeKey.for_keyword("BarographRun")
+MINER = SearchAttributeKey.for_keyword("BarographMiner")
+STAGE = SearchAttributeKey.for_keyword("BarographStage")
+PASS = SearchAttributeKey.for_keyword("BarographPass")
+CAMPAIGN = SearchAttributeKey.for_keyword("BarographCampaign")
+CAUSE = SearchAttributeKey.for_keyword("BarographCause")
+SPEC = SearchAttributeKey.for_keyword("BarographSpec")
+
+
+def instant(at: datetime | None) -> str:
+    """ISO-8601 UTC to the second."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else "—"
+
+
+def attributes(run: Run, *more: SearchAttributePair) -> TypedSearchAttributes:
+    """What a child is found by."""
+    pairs: list[SearchAttributePair] = [
+        SearchAttributePair(INIT, run.init_time),
+        SearchAttributePair(RUN, run.run_id),
+        SearchAttributePair(SPEC, run.score_spec_digest),
+        *more,
+    ]
+    return TypedSearchAttributes(pairs)
+
+
+def details(why: Why, progress: RunProgress | None = None) -> str:
+    """Current details: stage, what is waited for, counts, last fault."""
+    lines = [f"**{why.stage}** — {why.waiting_for}"]
+    if why.until:
+        lines.append(f"until {instant(why.until)}")
+    if progress:
+        lines.append(
+            f"asked {progress.asked} · committed {progress.committed} · verified {progress.verified} · "
+            f"failed {progress.failed} · passes {progress.passes_done}/{progress.passes_total}"
+        )
+    if why.last_fault:
+        lines.append(f"last fault: `{why.last_fault.code}` ({why.last_fault.cause}) {why.last_fault.detail}")
+    if why.helps:
+        lines.append(f"helps: {why.helps}")
+    return "\n\n".join(lines)[:2000]

@@ -1,0 +1,185 @@
+"""`MinerForecast`: one miner of one run, from the call to a verified manifest."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import VersioningBehavior
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities import policies
+from activities.messages.base import FaultNote, Instant, Ref
+from activities.messages.miner import (
+    CommitmentRecorded,
+    DeliverReceipt,
+    ManifestVerified,
+    MinerAnswer,
+    MinerCall,
+    MinerForecastInput,
+    MinerForecastResult,
+    MinerSealed,
+    PollCommitment,
+    RecordAnswer,
+    RecordCommitment,
+    SettleMiner,
+    VerifyManifest,
+)
+from activities.messages.status import Why
+from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
+from weather.faults import CommitmentLate, NoCommitment
+from workflows import display
+from workflows.failures import fault_note, fault_of
+
+ROUND_PAUSES = (timedelta(0), timedelta(hours=1), timedelta(hours=5))
+
+
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+class MinerForecast:
+    """Asks one miner, waits for its commitment until the seal, verifies what was committed."""
+
+    def __init__(self) -> None:
+        self._recorded: CommitmentRecorded | None = None
+        self._sealed = False
+        self._evidence: FaultNote | None = None
+        self._why = Why(stage="forecast", waiting_for="the call to the miner")
+
+    @workflow.run
+    async def run(self, request: MinerForecastInput) -> MinerForecastResult:
+        asking = asyncio.create_task(self._ask(request))
+        await workflow.wait_condition(lambda: self._recorded is not None or self._sealed)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        verdict = await self._verdict(request)
+        await workflow.execute_activity_method(
+            MinerRecords.settle_miner,
+            SettleMiner(
+                run_id=request.run.run_id,
+                hotkey=request.hotkey,
+                at=workflow.now(),
+                manifest=verdict.manifest,
+                fault=verdict.fault,
+            ),
+            summary=f"settle {request.name}",
+            **policies.RECORD,
+        )
+        return self._result(request, verdict)
+
+    @workflow.signal
+    def commitment_recorded(self, recorded: CommitmentRecorded) -> None:
+        """The validator's HTTP side stored a commitment."""
+        self._recorded = self._recorded or recorded
+
+    @workflow.signal
+    def sealed(self, sealed: MinerSealed) -> None:
+        """The commit window is closed."""
+        self._recorded = self._recorded or sealed.recorded
+        self._sealed = True
+
+    @workflow.query
+    def why(self) -> Why:
+        """What this miner's part waits for."""
+        return self._why
+
+    async def _ask(self, request: MinerForecastInput) -> None:
+        target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
+        remaining = policies.until(policies.REQUEST_FORECAST, request.commit_deadline - workflow.now())
+        try:
+            answer = await workflow.execute_activity_method(
+                MinerCalls.request_forecast, target, summary=f"ask {request.name}", **remaining
+            )
+            while not await self._heard(request, target, answer):
+                answer = await self._poll(request, target, answer)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._evidence = fault_of(error)
+            self._stand("waiting for a late commitment until the seal", request.commit_deadline)
+
+    async def _heard(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> bool:
+        """Project the answer; true once it brought a commitment that is stored."""
+        self._stand(f"the miner's commitment (it says: {answer.stage})", request.commit_deadline)
+        await workflow.execute_activity_method(
+            MinerRecords.record_answer,
+            RecordAnswer(run_id=target.run_id, hotkey=target.hotkey, answer=answer, at=workflow.now()),
+            summary=f"{request.name} says {answer.stage}",
+            **policies.RECORD,
+        )
+        if answer.fault:
+            self._evidence = answer.fault
+        if answer.commitment is None or answer.received_at is None:
+            return False
+        await self._store(target, answer.commitment, answer.received_at)
+        return True
+
+    async def _poll(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> MinerAnswer:
+        wait = request.commit_deadline + request.run.seal_grace - workflow.now()
+        return await workflow.execute_activity_method(
+            MinerCalls.poll_commitment,
+            PollCommitment(target=target, known_stage=answer.stage, commit_deadline=request.commit_deadline),
+            summary=f"poll {request.name}",
+            **policies.until(policies.POLL_COMMITMENT, wait),
+        )
+
+    async def _store(self, target: MinerCall, commitment: Ref, received_at: Instant) -> None:
+        recorded = await workflow.execute_activity_method(
+            MinerRecords.record_commitment,
+            RecordCommitment(
+                run_id=target.run_id, hotkey=target.hotkey, commitment=commitment, received_at=received_at
+            ),
+            summary="record the pulled commitment",
+            **policies.RECORD,
+        )
+        self._recorded = self._recorded or recorded
+        delivery = DeliverReceipt(target=target, commitment_digest=recorded.commitment_digest)
+        try:
+            await workflow.execute_activity_method(
+                MinerCalls.deliver_receipt, delivery, summary="deliver the receipt", **policies.DELIVER_RECEIPT
+            )
+        except ActivityError as error:
+            workflow.logger.warning("receipt not delivered: %s", fault_of(error).code)
+
+    async def _verdict(self, request: MinerForecastInput) -> ManifestVerified:
+        if self._recorded is None:
+            absent = NoCommitment(f"no commitment by {display.instant(request.commit_deadline)}")
+            return ManifestVerified(fault=self._evidence or fault_note(absent))
+        if not self._recorded.in_time:
+            late = CommitmentLate(f"received after {display.instant(request.commit_deadline)}")
+            return ManifestVerified(fault=fault_note(late))
+        return await self._verify(request, self._recorded)
+
+    async def _verify(self, request: MinerForecastInput, recorded: CommitmentRecorded) -> ManifestVerified:
+        target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
+        options = policies.beating(policies.VERIFY_MANIFEST, request.run.heartbeat_timeout)
+        verified = ManifestVerified()
+        for number, pause in enumerate(ROUND_PAUSES, 1):
+            self._stand(f"round {number} of the manifest check", workflow.now() + pause)
+            if pause:
+                await workflow.sleep(pause, summary=f"before round {number}")
+            try:
+                verified = await workflow.execute_activity_method(
+                    Downloads.verify_manifest,
+                    VerifyManifest(target=target, commitment_digest=recorded.commitment_digest),
+                    summary=f"verify {request.name}, round {number}",
+                    **options,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                return ManifestVerified(fault=fault_of(error))
+            if verified.final:
+                break
+        return verified
+
+    def _stand(self, waiting_for: str, until: Instant | None) -> None:
+        self._why = Why(stage="forecast", waiting_for=waiting_for, until=until, last_fault=self._evidence)
+        workflow.set_current_details(display.details(self._why))
+
+    def _result(self, request: MinerForecastInput, verdict: ManifestVerified) -> MinerForecastResult:
+        self._evidence = verdict.fault
+        self._stand("nothing: it is settled", None)
+        if verdict.fault:
+            workflow.upsert_search_attributes([display.CAUSE.value_set(verdict.fault.cause)])
+            return MinerForecastResult(hotkey=request.hotkey, outcome="fault", fault=verdict.fault)
+        return MinerForecastResult(hotkey=request.hotkey, outcome="verified", manifest=verdict.manifest)

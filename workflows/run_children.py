@@ -1,0 +1,82 @@
+"""The children of a run: what each is called and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from temporalio.common import SearchAttributePair
+
+from activities.messages.base import Ref
+from activities.messages.miner import MinerForecastInput
+from activities.messages.run import Roster, RosterMiner, Run
+from activities.messages.scoring import ScoringPassInput, VerifiedMiner
+from protocol import names
+from workflows import display
+from workflows.children import Child
+from workflows.miner_forecast import MinerForecast
+from workflows.scoring_pass import ScoringPass
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run whose commit window is open."""
+
+    run: Run
+    roster: Roster
+    call: Ref
+    commit_deadline: datetime
+    first_lead_hours: int
+
+    @property
+    def day1_leads(self) -> list[int]:
+        """Day-1 leads that the deadline rule left."""
+        return [h for h in self.run.day1_lead_hours if h >= self.first_lead_hours]
+
+    @property
+    def final_leads(self) -> list[int]:
+        """Final leads that the deadline rule left, in order of due time."""
+        return sorted(h for h in self.run.final_lead_hours if h >= self.first_lead_hours)
+
+    def miner_child(self, miner: RosterMiner) -> Child:
+        """One miner's part."""
+        return Child(
+            workflow=MinerForecast.run,
+            request=MinerForecastInput(
+                run=self.run,
+                hotkey=miner.hotkey,
+                name=miner.name,
+                roster=self.roster.entries,
+                call=self.call,
+                commit_deadline=self.commit_deadline,
+            ),
+            id=names.miner_workflow_id(self.run.run_id, miner.hotkey),
+            summary=f"{miner.name} · {miner.hotkey[:8]}…",
+            search_attributes=display.attributes(self.run, SearchAttributePair(display.MINER, miner.hotkey)),
+        )
+
+    def day1_child(self) -> Child:
+        """The day-1 pass; it is told its miners by signal."""
+        return self._pass_child(0, None)
+
+    def final_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...]) -> Child:
+        """The final pass of one lead."""
+        return self._pass_child(lead_hours, miners)
+
+    def _pass_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...] | None) -> Child:
+        pass_name = "era5_final" if lead_hours else "day1_qc"
+        return Child(
+            workflow=ScoringPass.run,
+            request=ScoringPassInput(
+                run=self.run,
+                pass_name=pass_name,
+                lead_hours=lead_hours,
+                first_lead_hours=self.first_lead_hours,
+                roster=self.roster.entries,
+                call=self.call,
+                miners=miners,
+            ),
+            id=names.pass_workflow_id(self.run.run_id, pass_name, lead_hours),
+            summary=f"{pass_name} {lead_hours} h · g1" if lead_hours else "day1_qc · g1",
+            search_attributes=display.attributes(self.run, SearchAttributePair(display.PASS, pass_name)),
+        )
