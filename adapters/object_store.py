@@ -1,0 +1,174 @@
+"""Immutable objects named by their content: raw bytes and decoded fields. Every read proves itself."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
+
+from weather.faults import ConfigurationInvalid, DiskFull, StoreUnavailable
+from weather.fields import Field, field_digest
+from weather.grids import Grid
+
+_PCODEC = ChunkConfig(compression_level=8)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SLACK_BYTES = 64 * 1024
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class ObjectStore(ABC):
+    """Blocking; call from async code with `asyncio.to_thread`."""
+
+    @abstractmethod
+    def put(self, data: bytes) -> str:
+        """Store the bytes unless they are there; return their SHA-256."""
+
+    @abstractmethod
+    def get(self, sha256: str) -> bytes:
+        """The bytes, after their SHA-256 was compared."""
+
+    @abstractmethod
+    def has(self, sha256: str) -> bool:
+        """Whether raw bytes of this name are there; nothing is proved."""
+
+    @abstractmethod
+    def put_field(self, field: Field) -> str:
+        """Store the values unless they are there; return the field digest."""
+
+    @abstractmethod
+    def get_field(self, grid: Grid, variable: str, level: int, valid_time: datetime, digest: str) -> Field:
+        """The field whose values have this digest."""
+
+
+class LocalObjects(ObjectStore):
+    """Plain files below `root`: `bytes/<2>/<sha256>` and `fields/<2>/<field digest>`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        sha256 = hashlib.sha256(data).hexdigest()
+        with storage_faults():
+            path = self._path("bytes", sha256)
+            if not path.is_file() or path.stat().st_size != len(data):
+                _write(path, data)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        path = self._path("bytes", sha256)
+        data = _read(path, None)
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            _discard(path, "its SHA-256 is another", found, sha256)
+        return data
+
+    def has(self, sha256: str) -> bool:
+        with storage_faults():
+            return self._path("bytes", sha256).is_file()
+
+    def put_field(self, field: Field) -> str:
+        with storage_faults():
+            path = self._path("fields", field.digest)
+            if not path.is_file():
+                _write(path, standalone.simple_compress(field.values.ravel(), _PCODEC))
+        return field.digest
+
+    def get_field(self, grid: Grid, variable: str, level: int, valid_time: datetime, digest: str) -> Field:
+        path = self._path("fields", digest)
+        values = np.empty(grid.shape, dtype=np.float32)
+        stream = _read(path, values.nbytes + _SLACK_BYTES)
+        if not _decoded(stream, values.reshape(-1)):
+            _discard(path, "it is not one pcodec stream of the grid", f"{len(stream)} bytes", f"shape {grid.shape}")
+        if (found := field_digest(values)) != digest:
+            _discard(path, "its field digest is another", found, digest)
+        return Field.of(grid, variable, level, valid_time, values)
+
+    def _path(self, kind: str, digest: str) -> Path:
+        if not _SHA256.match(digest):
+            raise ValueError(f"not a SHA-256: {digest[:80]!r}")
+        return self._root / kind / digest[:2] / digest
+
+
+def open_object_store(url: str) -> ObjectStore:
+    """The store that `BAROGRAPH_OBJECT_STORE` names."""
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc or not parts.path:
+        raise ConfigurationInvalid("object store not supported", found=url, expected="file:///<folder>")
+    return LocalObjects(Path(unquote(parts.path)))
+
+
+@contextmanager
+def storage_faults() -> Generator[None]:
+    """Turn what the file system refuses into our fault."""
+    try:
+        yield
+    except OSError as error:
+        kind = DiskFull if error.errno in _FULL else StoreUnavailable
+        raise kind(f"object store: {error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # a second writer replaces equal content by equal content
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, most_bytes: int | None) -> bytes:
+    with storage_faults():
+        size = path.stat().st_size
+        if most_bytes is None or size <= most_bytes:
+            return path.read_bytes()
+    _discard(path, "it is too long", f"{size} bytes", f"at most {most_bytes}")
+    raise AssertionError("unreachable")
+
+
+def _decoded(stream: bytes, into: np.ndarray) -> bool:
+    """Fill `into`; false unless the stream ends exactly with it."""
+    try:
+        progress = standalone.simple_decompress_into(stream, into)
+    except RuntimeError:
+        return False
+    return progress.finished and progress.n_processed == into.size and not _ends_early(stream, into.size)
+
+
+def _ends_early(stream: bytes, size: int) -> bool:
+    """Whether the stream is complete without its last byte, so that something was appended."""
+    try:
+        return standalone.simple_decompress_into(stream[:-1], np.empty(size, dtype=np.float32)).finished
+    except RuntimeError:
+        return False
+
+
+def _discard(path: Path, why: str, found: str, expected: str) -> None:
+    with storage_faults():
+        path.unlink(missing_ok=True)
+    raise StoreUnavailable(
+        f"object {path.parent.parent.name}/{path.name} is damaged: {why}", found=found, expected=expected
+    )
