@@ -31,6 +31,13 @@ class Field:
     unit: str
     values: Values
 
+    def __post_init__(self) -> None:
+        if self.valid_time.utcoffset() != timedelta(0):
+            raise ValueError(f"valid time {self.valid_time} is not in UTC")
+        if self.values.shape != self.grid.shape or self.values.dtype != np.float32:
+            found = f"{self.values.dtype} values of shape {self.values.shape}"
+            raise ValueError(f"{found} are not float32 values of shape {self.grid.shape}, grid {self.grid.name}")
+
     @classmethod
     def of(cls, grid: Grid, variable: str, level: int, valid_time: datetime, values: npt.ArrayLike) -> Field:
         """Take values that stand in the order of the grid; they are rounded once to float32 and copied.
@@ -38,16 +45,12 @@ class Field:
         Raises:
             ValueError: the shape is not the grid's, the field is unknown, or the time is not UTC.
         """
-        unit = check_field(variable, level).unit
-        if valid_time.utcoffset() != timedelta(0):
-            raise ValueError(f"valid time {valid_time} is not in UTC")
-        array = np.asarray(values)
-        if array.shape != grid.shape:
-            raise ValueError(f"shape {array.shape} is not that of grid {grid.name}, {grid.shape}")
-        with np.errstate(over="ignore"):
-            canonical = np.ascontiguousarray(array, dtype=np.float32) + np.float32(0.0)
+        canonical = _canonical(values)
         canonical.setflags(write=False)
-        return cls(grid, variable, level, valid_time, unit, canonical)
+        return cls(grid, variable, level, valid_time, check_field(variable, level).unit, canonical)
+
+    def __str__(self) -> str:
+        return f"{self.short_name} ({self.unit}) of {self.valid_time:%Y-%m-%dT%H:%MZ} on {self.grid.name}"
 
     @property
     def digest(self) -> str:
@@ -65,6 +68,11 @@ def short_name(variable: str, level: int) -> str:
     return f"{variable}{level}" if level else variable
 
 
-def field_digest(values: npt.NDArray[np.floating]) -> str:
-    """SHA-256 of canonical values as little-endian float32 in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values, dtype="<f4").data).hexdigest()
+def field_digest(values: npt.ArrayLike) -> str:
+    """SHA-256 of the values as little-endian float32 in C order, −0.0 made +0.0."""
+    return hashlib.sha256(_canonical(values).astype("<f4", copy=False).data).hexdigest()
+
+
+def _canonical(values: npt.ArrayLike) -> Values:
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32) + np.float32(0.0)

@@ -1,0 +1,211 @@
+"""Weighted sums over the cells of a field: all that scoring keeps of it.
+
+Sums merge exactly; roots and ratios are taken once, at the end, in `weather.metrics`.
+This plain numpy is the definition of the bits: no libm, no BLAS, no pairwise summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from fractions import Fraction
+from functools import reduce
+from math import fsum, isfinite
+from operator import add
+
+import numpy as np
+import numpy.typing as npt
+
+from weather.faults import IncompleteForecast, SourceCorrupt
+from weather.fields import Field
+
+Cells = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FieldSums:
+    """The nine sums of a fact, with d = f − o, p = f − c, q = o − c.
+
+    Attributes:
+        W: of the weights.
+        D: of d; A of |d|; D2 of d·d.
+        P: of p; Q of q; P2 of p·p; Q2 of q·q; PQ of p·q.
+    """
+
+    W: float
+    D: float
+    A: float
+    D2: float
+    P: float
+    Q: float
+    P2: float
+    Q2: float
+    PQ: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The sums by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, sums: Mapping[str, float]) -> FieldSums:
+        """The nine sums out of the sums of a fact, which may hold reference sums too."""
+        return cls(**{name: sums[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class ReferenceSums:
+    """The sums of day 1, with e = r_1 − o, s = r_1 − c, p = f − c, g_k = f − r_k.
+
+    Attributes:
+        E2: of e·e; S of s; S2 of s·s; PS of p·s.
+        G_11: of g_1·g_1; G_12 and G_22 are None if there is one public forecast.
+    """
+
+    E2: float
+    S: float
+    S2: float
+    PS: float
+    G_11: float
+    G_12: float | None = None
+    G_22: float | None = None
+
+    def as_dict(self) -> dict[str, float]:
+        """The sums that exist, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, sums: Mapping[str, float]) -> ReferenceSums:
+        """The reference sums out of the sums of a day-1 fact."""
+        return cls(**{name: sums[name] for name in cls.__dataclass_fields__ if name in sums})
+
+
+@dataclass(frozen=True)
+class ExactSums:
+    """Nine sums held exactly, so that merging is independent of order and grouping."""
+
+    parts: tuple[Fraction, ...]
+
+    @classmethod
+    def of(cls, leaf: FieldSums) -> ExactSums:
+        """The exact value of sums that were never merged before."""
+        return cls(tuple(map(Fraction, astuple(leaf))))
+
+    def __add__(self, other: ExactSums) -> ExactSums:
+        return ExactSums(tuple(map(add, self.parts, other.parts)))
+
+    def rounded(self) -> FieldSums:
+        """Correctly rounded to float64, once; the result must not be merged again."""
+        return FieldSums(*map(float, self.parts))
+
+
+def field_sums(forecast: Field, truth: Field, climatology: Field) -> FieldSums:
+    """The nine sums over all cells of the grid, in the order `four-rows/1`.
+
+    Raises:
+        ValueError: grid, variable, level, valid time or unit differ; nothing was computed.
+        IncompleteForecast: cells of the forecast are not finite.
+        SourceCorrupt: cells of truth or climatology are not finite.
+    """
+    require_same(forecast, truth, climatology)
+    grid = forecast.grid
+    sums = [whole_grid_sum(grid.row_weights, term) for term in _terms(forecast, truth, climatology)]
+    whole = FieldSums(grid.total_weight, *sums)
+    _prove(whole, forecast, {"truth": truth, "climatology": climatology})
+    return whole
+
+
+def mask_sums(forecast: Field, truth: Field, climatology: Field, mask: npt.NDArray[np.bool_]) -> FieldSums:
+    """The nine sums over the cells of a mask, in the order `row-major/1`.
+
+    Raises:
+        ValueError: as `field_sums`; or the mask has another shape or no cell.
+        IncompleteForecast: cells of the forecast inside the mask are not finite.
+        SourceCorrupt: the same of truth or climatology.
+    """
+    require_same(forecast, truth, climatology)
+    if mask.shape != forecast.grid.shape or mask.dtype != np.bool_ or not mask.any():
+        raise ValueError(f"mask of shape {mask.shape} does not choose cells of grid {forecast.grid.name}")
+    weights = np.broadcast_to(forecast.grid.row_weights[:, None], mask.shape)[mask]
+    region = np.zeros(weights.size, dtype=np.intp)
+    terms = _terms(forecast, truth, climatology)
+    sums = [float(np.bincount(region, weights=weights * term[mask])[0]) for term in terms]
+    inside = FieldSums(fsum(weights), *sums)
+    _prove(inside, forecast, {"truth": truth, "climatology": climatology})
+    return inside
+
+
+def reference_sums(forecast: Field, truth: Field, climatology: Field, references: Sequence[Field]) -> ReferenceSums:
+    """The sums against one or two public forecasts, in the order `four-rows/1`.
+
+    Raises:
+        ValueError: as `field_sums`; or there are not one or two references.
+        IncompleteForecast: cells of the forecast are not finite.
+        SourceCorrupt: cells of another input are not finite.
+    """
+    require_same(forecast, truth, climatology, *references)
+    if len(references) not in (1, 2):
+        raise ValueError(f"{len(references)} public forecasts are not one or two")
+    f, o, c, *r = (field.values.astype(np.float64) for field in (forecast, truth, climatology, *references))
+    with np.errstate(invalid="ignore"):
+        e, s, p, g = r[0] - o, r[0] - c, f - c, [f - public for public in r]
+        products = [g[k] * g[m] for k in range(len(g)) for m in range(len(g)) if k <= m]
+        terms = [e * e, s, s * s, p * s, *products]
+    sums = ReferenceSums(*(whole_grid_sum(forecast.grid.row_weights, term) for term in terms))
+    public = {f"public forecast {k}": field for k, field in enumerate(references, 1)}
+    _prove(sums, forecast, {"truth": truth, "climatology": climatology, **public})
+    return sums
+
+
+def merge(leaves: Iterable[FieldSums]) -> FieldSums:
+    """Sums over several fields: exact, then rounded once; any order gives the same bits.
+
+    Raises:
+        ValueError: there is nothing to merge.
+    """
+    exact = [ExactSums.of(leaf) for leaf in leaves]
+    if not exact:
+        raise ValueError("there are no sums to merge")
+    return reduce(add, exact).rounded()
+
+
+def whole_grid_sum(row_weights: Cells, values: Cells) -> float:
+    """Weighted sum in the order `four-rows/1`: per column over blocks of four rows, then west to east."""
+    with np.errstate(invalid="ignore"):
+        products = row_weights[:, None] * values
+        whole = len(products) // 4 * 4
+        first, second, third, fourth = (products[row:whole:4] for row in range(4))
+        rows = np.concatenate([np.zeros_like(products[:1]), ((first + second) + third) + fourth, products[whole:]])
+        columns = np.add.accumulate(rows, axis=0)[-1]
+        return float(np.add.accumulate(np.concatenate([[0.0], columns]))[-1])
+
+
+def require_same(first: Field, *others: Field) -> None:
+    """Refuse fields that are not of one grid, variable, level, valid time and unit.
+
+    Raises:
+        ValueError: names both fields.
+    """
+    identity = (first.grid, first.variable, first.level, first.valid_time, first.unit)
+    for other in others:
+        if (other.grid, other.variable, other.level, other.valid_time, other.unit) != identity:
+            raise ValueError(f"{other} cannot be compared with {first}")
+
+
+def _terms(forecast: Field, truth: Field, climatology: Field) -> list[Cells]:
+    f, o, c = (field.values.astype(np.float64) for field in (forecast, truth, climatology))
+    with np.errstate(invalid="ignore"):
+        d, p, q = f - o, f - c, o - c
+        return [d, np.abs(d), d * d, p, q, p * p, q * q, p * q]
+
+
+def _prove(sums: FieldSums | ReferenceSums, forecast: Field, sources: Mapping[str, Field]) -> None:
+    if all(map(isfinite, sums.as_dict().values())):
+        return
+    for name, field in sources.items():
+        if bad := _not_finite(field):
+            raise SourceCorrupt(f"{name} {field} has cells that are not finite", found=bad, expected=0)
+    raise IncompleteForecast(f"{forecast} has cells that are not finite", found=_not_finite(forecast), expected=0)
+
+
+def _not_finite(field: Field) -> int:
+    return int(np.count_nonzero(~np.isfinite(field.values)))
