@@ -1,0 +1,1 @@
+"""What is true of forecasts: fields, grids, metrics, score rules, ranking. Pure."""

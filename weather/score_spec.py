@@ -103,6 +103,8 @@ class Day1Rules(Rules):
             raise ValueError("a field stands twice in day1_qc")
         if self.public_forecasts[0] != self.reference:
             raise ValueError("the reference must be the first of the public forecasts")
+        if Decimal(self.clone_clamp) >= Decimal(self.pass_threshold):
+            raise ValueError("clone_clamp must be below pass_threshold")
         return self
 
     def field(self, variable: str, level: int) -> Day1Field:

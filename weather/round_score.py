@@ -1,0 +1,210 @@
+"""Closing a run: which cases count, what was covered, and what each miner scored; integers and exact fractions only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeVar
+
+from weather.cases import Case, CaseKey, case_set
+from weather.score_spec import Group, ScoreSpec
+
+EVERY_CASE = CaseKey("*", -1, "*", -1, "*")
+Outcome = Literal["closed", "closed_partial", "void"]
+Reason = Literal["complete", "partial", "coverage", "empty_roster", "no_lead", "ingress", "operator"]
+PARTIAL_COVERAGE = Fraction(7, 10)
+LEAD_COVERAGE = Fraction(8, 10)
+GROUP_COVERAGE = Fraction(1, 2)
+Part = TypeVar("Part", int, str)
+_REASONS: dict[str, Reason] = {
+    "VoidedByOperator": "operator",
+    "IngressDown": "ingress",
+    "RunLate": "no_lead",
+    "InputsLate": "no_lead",
+}
+
+
+@dataclass(frozen=True)
+class FaultScope:
+    """A final fault over the cases that match its scope, where `*` and −1 match all.
+
+    Attributes:
+        effect: W, worst for this hotkey; V, void for all miners whatever the hotkey.
+    """
+
+    hotkey: str
+    scope: CaseKey
+    effect: Literal["W", "V"]
+    code: str
+
+    def covers(self, key: CaseKey) -> bool:
+        """Whether the case lies in the scope."""
+        return all(mine in ("*", -1) or mine == its for mine, its in zip(self.scope, key, strict=True))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run: facts and faults in force, faults in the order in which they became final.
+
+    Attributes:
+        roster: hotkeys that are ranked, so without those that declined a hindcast.
+        scores: nano by (hotkey, case).
+    """
+
+    roster: tuple[str, ...]
+    scores: Mapping[tuple[str, CaseKey], int]
+    faults: Sequence[FaultScope] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """State of a case; a void one carries the code that made it so."""
+
+    state: Literal["counted", "void", "open"]
+    code: str | None = None
+
+
+COUNTED = Standing("counted")
+OPEN = Standing("open")
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The verdict on a run; scores in nano, and none of them if the outcome is void.
+
+    Attributes:
+        void: code by void case.
+        group_scores: p by (hotkey, group), without void groups.
+        round_scores: R by hotkey.
+        lead_scores: by (hotkey, lead time in hours), for display.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    coverage: Fraction
+    counted: tuple[CaseKey, ...]
+    void: dict[CaseKey, str]
+    group_scores: dict[tuple[str, str], int]
+    round_scores: dict[str, int]
+    lead_scores: dict[tuple[str, int], int]
+
+
+def standings(cases: Iterable[Case], record: RunRecord) -> dict[CaseKey, Standing]:
+    """State of each case now: counted once every miner is settled in it, unless an operator voided it."""
+    keys = [case.key for case in cases]
+    worst = _worst(keys, record)
+    return {key: _standing(key, record, worst) for key in keys}
+
+
+def decide_close(spec: ScoreSpec, record: RunRecord) -> Closing:
+    """Close a run on what is recorded: open cases become void, then leads and groups that are too thin."""
+    cases = case_set(spec)
+    settled = standings(cases, record)
+    closed = {key: Standing("void", "InternalError") if state == OPEN else state for key, state in settled.items()}
+    final = closed | _thin_leads(cases, closed)
+    counted = [case for case in cases if final[case.key] == COUNTED]
+    void = {key: state.code for key, state in final.items() if state.code is not None}
+    coverage = _coverage(spec.era5_final.groups, cases, counted)
+    outcome, reason = _outcome(coverage, record.roster, void)
+    keys = tuple(case.key for case in counted)
+    if outcome == "void":
+        return Closing(outcome, reason, coverage, keys, void, {}, {}, {})
+    parts = _group_scores(spec.era5_final.groups, cases, counted, record)
+    scores = _round_scores(spec.era5_final.groups, parts, record.roster)
+    return Closing(outcome, reason, coverage, keys, void, parts, scores, lead_scores(counted, record))
+
+
+def lead_scores(counted: Sequence[Case], record: RunRecord) -> dict[tuple[str, int], int]:
+    """Mean score of each miner by lead time over the counted cases."""
+    return _mean_scores(counted, record, _lead)
+
+
+def _worst(keys: Sequence[CaseKey], record: RunRecord) -> set[tuple[str, CaseKey]]:
+    faults = [fault for fault in record.faults if fault.effect == "W"]
+    return {(fault.hotkey, key) for fault in faults for key in keys if fault.covers(key)}
+
+
+def _standing(key: CaseKey, record: RunRecord, worst: set[tuple[str, CaseKey]]) -> Standing:
+    voids = [fault.code for fault in record.faults if fault.effect == "V" and fault.covers(key)]
+    if "VoidedByOperator" in voids:
+        return Standing("void", "VoidedByOperator")
+    if all((hotkey, key) in worst or (hotkey, key) in record.scores for hotkey in record.roster):
+        return COUNTED
+    return Standing("void", voids[-1]) if voids else OPEN
+
+
+def _thin_leads(cases: Sequence[Case], closed: Mapping[CaseKey, Standing]) -> dict[CaseKey, Standing]:
+    total = _weights(cases, _lead)
+    kept = _weights([case for case in cases if closed[case.key] == COUNTED], _lead)
+    lost = {key.lead_time_hours: state for key, state in closed.items() if state.state == "void"}
+    thin = {lead for lead in total if kept[lead] < LEAD_COVERAGE * total[lead]}
+    return {
+        key: lost[key.lead_time_hours]
+        for key, state in closed.items()
+        if state == COUNTED and key.lead_time_hours in thin
+    }
+
+
+def _coverage(groups: Sequence[Group], cases: Sequence[Case], counted: Sequence[Case]) -> Fraction:
+    total, kept = _weights(cases, _group), _weights(counted, _group)
+    covered = sum(group.weight * Fraction(kept[group.name], total[group.name]) for group in groups)
+    return Fraction(covered) / sum(group.weight for group in groups)
+
+
+def _outcome(coverage: Fraction, roster: Sequence[str], void: Mapping[CaseKey, str]) -> tuple[Outcome, Reason]:
+    if not roster:
+        return "void", "empty_roster"
+    if coverage == 1:
+        return "closed", "complete"
+    if coverage >= PARTIAL_COVERAGE:
+        return "closed_partial", "partial"
+    reasons = {_REASONS.get(code, "coverage") for code in void.values()}
+    return "void", reasons.pop() if coverage == 0 and len(reasons) == 1 else "coverage"
+
+
+def _group_scores(
+    groups: Sequence[Group], cases: Sequence[Case], counted: Sequence[Case], record: RunRecord
+) -> dict[tuple[str, str], int]:
+    total, kept = _weights(cases, _group), _weights(counted, _group)
+    whole = {group.name for group in groups if kept[group.name] >= GROUP_COVERAGE * total[group.name]}
+    return _mean_scores([case for case in counted if case.group in whole], record, _group)
+
+
+def _round_scores(
+    groups: Sequence[Group], scores: Mapping[tuple[str, str], int], roster: Sequence[str]
+) -> dict[str, int]:
+    weights = {group.name: group.weight for group in groups if (roster[0], group.name) in scores}
+    return {
+        hotkey: round(Fraction(sum(weights[name] * scores[hotkey, name] for name in weights), sum(weights.values())))
+        for hotkey in roster
+    }
+
+
+def _mean_scores(
+    counted: Sequence[Case], record: RunRecord, part: Callable[[Case], Part]
+) -> dict[tuple[str, Part], int]:
+    worst = _worst([case.key for case in counted], record)
+    weights = _weights(counted, part)
+    sums: Counter[tuple[str, Part]] = Counter()
+    for hotkey in record.roster:
+        for case in counted:
+            score = 0 if (hotkey, case.key) in worst else record.scores[hotkey, case.key]
+            sums[hotkey, part(case)] += case.weight * score
+    return {(hotkey, name): round(Fraction(total, weights[name])) for (hotkey, name), total in sums.items()}
+
+
+def _weights(cases: Iterable[Case], part: Callable[[Case], Part]) -> Counter[Part]:
+    weights: Counter[Part] = Counter()
+    for case in cases:
+        weights[part(case)] += case.weight
+    return weights
+
+
+def _lead(case: Case) -> int:
+    return case.key.lead_time_hours
+
+
+def _group(case: Case) -> str:
+    return case.group
