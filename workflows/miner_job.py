@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
 from activities.messages.inference import (
@@ -22,17 +21,15 @@ from activities.messages.inference import (
     SubmitCommitment,
 )
 from activities.signatures.inference import InferenceActivities
-from weather.faults import Fault
+from workflows import display
+from workflows.failures import fault_of
 
 SUBMIT_PAST_DEADLINE = timedelta(minutes=10)
 
 Result = TypeVar("Result")
 
 
-@workflow.defn(
-    versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
-    failure_exception_types=[Fault, ValidationError],
-)
+@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
 class MinerJob:
     """Fetch, infer, write, sign, submit to each validator that asked, serve, expire."""
 
@@ -88,7 +85,7 @@ class MinerJob:
 
     def _enter(self, stage: str) -> None:
         self._stage = stage
-        due, kept = (f"{instant:%Y-%m-%d %H:%M:%SZ}" for instant in (self._deadline(), self._retain_until()))
+        due, kept = display.instant(self._deadline()), display.instant(self._retain_until())
         workflow.set_current_details(f"**{stage}** · commitment due {due} · store kept until {kept}")
 
     async def _before_deadline(
@@ -137,5 +134,6 @@ class MinerJob:
                 **policies.until(policies.SUBMIT_COMMITMENT, remaining),
             )
         except ActivityError as error:
-            code = error.cause.type if isinstance(error.cause, ApplicationError) else "ActivityTimeout"
-            self._submissions[validator] = Submission(validator=validator, code=code)
+            if is_cancelled_exception(error):
+                raise
+            self._submissions[validator] = Submission(validator=validator, fault=fault_of(error))

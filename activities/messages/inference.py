@@ -2,82 +2,78 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message
 
 
-class MinerJobInput(_Message):
+class MinerJobInput(Message):
     """One forecast of one miner; the call itself stands in the miner's job table under `job_id`.
 
     `hold_back` keeps the commitment unsigned until so long after the deadline.
     """
 
     job_id: str
-    hotkey: str
+    hotkey: Hotkey
     run_id: str
     name: str = ""
     hold_back: timedelta | None = None
 
 
-class Requested(_Message):
+class Requested(Message):
     """A validator wants this forecast by its deadline, and its objects until `retain_until`."""
 
-    validator: str
-    deadline: datetime
-    retain_until: datetime
+    validator: Hotkey
+    deadline: Instant
+    retain_until: Instant
 
 
-class FetchedInputs(_Message):
-    input_data_hash: str
+class FetchedInputs(Message):
+    input_data_hash: Digest
     fields: int
 
 
-class Inferred(_Message):
+class Inferred(Message):
     leads: int
 
 
-class WrittenStore(_Message):
-    root: str
+class WrittenStore(Message):
+    root: Digest
     object_count: int
     total_bytes: int
 
 
-class SignedCommitment(_Message):
-    commitment_digest: str
+class SignedCommitment(Message):
+    commitment_digest: Digest
 
 
-class SubmitCommitment(_Message):
+class SubmitCommitment(Message):
     job: MinerJobInput
-    validator: str
+    validator: Hotkey
 
 
-class Submission(_Message):
-    """A validator's receipt in short, or the code with which it was given up."""
+class Submission(Message):
+    """A validator's receipt in short, or why it was given up."""
 
-    validator: str
+    validator: Hotkey
     leaf_index: int | None = None
     in_time: bool | None = None
-    code: str | None = None
+    fault: FaultNote | None = None
 
 
-class Expired(_Message):
+class Expired(Message):
     objects: int
 
 
-class JobStatus(_Message):
+class JobStatus(Message):
     stage: str
-    deadline: datetime | None = None
-    retain_until: datetime | None = None
+    deadline: Instant | None = None
+    retain_until: Instant | None = None
     validators: tuple[str, ...] = ()
     submissions: tuple[Submission, ...] = ()
 
 
-class MinerJobResult(_Message):
-    commitment_digest: str
+class MinerJobResult(Message):
+    commitment_digest: Digest
     total_bytes: int
     submissions: tuple[Submission, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -82,7 +82,7 @@ class FakeInference(InferenceActivities):
     def submit_commitment(self, request: SubmitCommitment) -> Submission:
         attempt = self._count(f"submit {request.validator[:2]}")
         if request.validator == self.final_refusal:
-            raise ApplicationError("sealed", type="MinerFault", non_retryable=True)
+            raise ApplicationError("sealed", type="LedgerConflict", non_retryable=True)
         if attempt <= self.refusals:
             raise ApplicationError("no receipt", type="TransferFailed")
         return Submission(validator=request.validator, leaf_index=attempt, in_time=True)
@@ -127,12 +127,10 @@ class Play:
 
 
 @asynccontextmanager
-async def play(environment: WorkflowEnvironment, fake: FakeInference, cached: int = 100) -> AsyncIterator[Play]:
+async def play(environment: WorkflowEnvironment, fake: FakeInference, cached: int = 100) -> AsyncGenerator[Play]:
     queue = f"inference-{uuid4()}"
     with ThreadPoolExecutor(4) as executor:
-        activities = [
-            getattr(fake, name) for name in vars(InferenceActivities) if not name.startswith("_") and name != "register"
-        ]
+        activities = [getattr(fake, name) for name in sorted(InferenceActivities.__abstractmethods__)]
         async with (
             Worker(
                 environment.client,
@@ -206,7 +204,9 @@ async def test_validator_that_refuses_for_good_is_given_up_and_the_store_is_kept
     fake = FakeInference(final_refusal=NORTH)
     async with play(environment, fake) as scene:
         result = await (await scene.ask(NORTH)).result()
-    assert result.submissions == (Submission(validator=NORTH, code="MinerFault"),)
+    (given_up,) = result.submissions
+    assert given_up.leaf_index is None
+    assert given_up.fault is not None and given_up.fault.code == "LedgerConflict"
     assert fake.calls["expire_store"] == 1
 
 
