@@ -1,0 +1,114 @@
+"""Canonical JSON, tagged digests and signatures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Literal
+
+import rfc8785
+
+from protocol.identity import PrivateKey, signature_holds
+from protocol.names import PROTOCOL
+
+Label = Literal[
+    "call",
+    "inputs",
+    "layout",
+    "roster",
+    "object",
+    "commitment",
+    "receipt",
+    "log-entry",
+    "tree-head",
+    "audit-secret",
+    "audit",
+]
+
+MAX_DEPTH = 8
+MAX_INTEGER = 2**53 - 1
+
+_PRINTABLE = re.compile(r"[ -~]*")
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
+
+
+def J(value: object) -> bytes:
+    """RFC 8785 bytes of a signed object.
+
+    Raises:
+        ValueError: a float, a string beyond printable ASCII, an integer beyond 2^53-1 or nesting above 8.
+    """
+    _require(value, MAX_DEPTH, signed=True)
+    return rfc8785.dumps(value)  # ty: ignore[invalid-argument-type]
+
+
+def tag(label: Label) -> bytes:
+    """Prefix that keeps the uses of a digest or a key apart."""
+    return f"{PROTOCOL}/{label}".encode() + b"\0"
+
+
+def digest(label: Label, body: bytes) -> str:
+    """SHA-256 in hex over tag and body."""
+    return hashlib.sha256(tag(label) + body).hexdigest()
+
+
+def sign(key: PrivateKey, label: Label, body: bytes) -> str:
+    """Ed25519 signature in hex over tag and body."""
+    return key.sign(tag(label) + body).hex()
+
+
+def verify(hotkey: str, label: Label, body: bytes, signature: str) -> bool:
+    """Whether the signature in hex is that of the hotkey over tag and body."""
+    return bool(_SIGNATURE.fullmatch(signature)) and signature_holds(
+        hotkey, tag(label) + body, bytes.fromhex(signature)
+    )
+
+
+def load_json_strict(body: bytes, max_bytes: int, *, signed: bool = True) -> Any:
+    """Parse JSON that another party wrote.
+
+    Args:
+        body: UTF-8.
+        max_bytes: greatest length accepted.
+        signed: refuse also what no signed object may hold: floats, other integers, strings beyond printable ASCII.
+
+    Raises:
+        ValueError: too long, not JSON, a duplicate member, nesting above 8, or not signable.
+    """
+    if len(body) > max_bytes:
+        raise ValueError(f"{len(body)} bytes of JSON, at most {max_bytes} are accepted")
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError(f"nesting above {MAX_DEPTH}") from None
+    _require(value, MAX_DEPTH, signed)
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError(f"duplicate member among {[name[:80] for name, _ in pairs[:20]]}")
+    return members
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _require(value: object, left: int, signed: bool) -> None:
+    if not isinstance(value, dict | list | tuple):
+        if signed and not _signable(value):
+            raise ValueError(f"{str(value)[:80]!r} may not stand in a signed object")
+        return
+    if not left:
+        raise ValueError(f"nesting above {MAX_DEPTH}")
+    for part in [*value, *value.values()] if isinstance(value, dict) else value:
+        _require(part, left - 1, signed)
+
+
+def _signable(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(_PRINTABLE.fullmatch(value))
+    return value is None or (isinstance(value, int) and abs(value) <= MAX_INTEGER)

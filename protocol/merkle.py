@@ -1,0 +1,119 @@
+"""Merkle trees over byte strings, with proofs of inclusion and consistency.
+
+Source:
+    RFC 6962, section 2.1 (tree hash); RFC 9162, sections 2.1.3 and 2.1.4 (proofs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Hash of one leaf."""
+    return hashlib.sha256(b"\0" + leaf).digest()
+
+
+def tree_hash(leaves: Sequence[bytes]) -> bytes:
+    """MTH: the root over the leaves in order."""
+    return root_of([leaf_hash(leaf) for leaf in leaves])
+
+
+def root_of(hashes: Sequence[bytes]) -> bytes:
+    """The root over the hashes of the leaves."""
+    if not hashes:
+        return hashlib.sha256().digest()
+    level = list(hashes)
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        level = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)] + odd
+    return level[0]
+
+
+def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """The path from a leaf to the root, nearest sibling first.
+
+    Raises:
+        ValueError: the tree has no such leaf.
+    """
+    if not 0 <= index < len(hashes):
+        raise ValueError(f"there is no leaf {index} in a tree of {len(hashes)}")
+    if len(hashes) == 1:
+        return []
+    split = _split(len(hashes))
+    if index < split:
+        return [*inclusion_proof(hashes[:split], index), root_of(hashes[split:])]
+    return [*inclusion_proof(hashes[split:], index - split), root_of(hashes[:split])]
+
+
+def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes], root: bytes) -> bool:
+    """Whether the proof leads from the hash of a leaf at (index, tree size) to the root."""
+    index, size = place
+    if not 0 <= index < size:
+        return False
+    last, reached = size - 1, leaf
+    for sibling in proof:
+        if not last:
+            return False
+        if index % 2 or index == last:
+            reached = _node(sibling, reached)
+            while not index % 2 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            reached = _node(reached, sibling)
+        index, last = index >> 1, last >> 1
+    return not last and reached == root
+
+
+def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
+    """The proof that the tree of the first leaves is a prefix of this one.
+
+    Raises:
+        ValueError: first is not in 1 … size.
+    """
+    if not 1 <= first <= len(hashes):
+        raise ValueError(f"a tree of {len(hashes)} has no prefix of {first}")
+    return _subproof(hashes, first, whole=True)
+
+
+def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof: Sequence[bytes]) -> bool:
+    """Whether the proof shows the tree of (first, second) size and root to be a prefix and its growth."""
+    first, second = sizes
+    if first == second:
+        return roots[0] == roots[1] and not proof
+    if not 1 <= first < second or not proof:
+        return False
+    path = [roots[0], *proof] if first & (first - 1) == 0 else list(proof)
+    index, last = first - 1, second - 1
+    while index % 2:
+        index, last = index >> 1, last >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        if not last:
+            return False
+        if index % 2 or index == last:
+            old, new = _node(sibling, old), _node(sibling, new)
+            while not index % 2 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            new = _node(new, sibling)
+        index, last = index >> 1, last >> 1
+    return not last and (old, new) == roots
+
+
+def _subproof(hashes: Sequence[bytes], first: int, *, whole: bool) -> list[bytes]:
+    if first == len(hashes):
+        return [] if whole else [root_of(hashes)]
+    split = _split(len(hashes))
+    if first <= split:
+        return [*_subproof(hashes[:split], first, whole=whole), root_of(hashes[split:])]
+    return [*_subproof(hashes[split:], first - split, whole=False), root_of(hashes[:split])]
+
+
+def _split(size: int) -> int:
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
