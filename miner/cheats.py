@@ -1,0 +1,90 @@
+"""Miners that cheat, for the demo and for tests: each is a small departure from the honest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from miner.settings import Miner
+from protocol.layout import Layout
+from weather.faults import ConfigurationInvalid
+
+FLIPPED_LEAD_HOURS = 120
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """What is done otherwise.
+
+    Attributes:
+        kind: of the forecast, instead of the one in the settings.
+        hold_back: sign so long after the deadline.
+        tamper: changes the store once its manifest is fixed.
+        mask: stands before the service.
+        silent: closes each connection without an answer.
+    """
+
+    kind: str | None = None
+    hold_back: timedelta | None = None
+    tamper: Callable[[Path, Layout], None] | None = None
+    mask: Callable[[ASGIApp], ASGIApp] | None = None
+    silent: bool = False
+
+
+def flip_byte(store: Path, layout: Layout) -> None:
+    """Change one byte of the last field of one lead."""
+    leads = layout.lead_time_hours
+    lead = FLIPPED_LEAD_HOURS if FLIPPED_LEAD_HOURS in leads else leads[-1]
+    path = store / layout.chunk_path(*layout.fields()[-1], lead)
+    chunk = bytearray(path.read_bytes())
+    chunk[len(chunk) // 2] ^= 0xFF
+    path.write_bytes(chunk)
+
+
+def answer_garbage(_service: ASGIApp) -> ASGIApp:
+    """Answer every request with something that is neither JSON nor signed."""
+
+    async def garbage(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        await Response(b"the weather is none of your business", media_type="application/json")(scope, receive, send)
+
+    return garbage
+
+
+CHEATS = {
+    "copies_gfs": Cheat(kind="copied_gfs"),
+    "flips_byte": Cheat(tamper=flip_byte),
+    "commits_late": Cheat(hold_back=timedelta(seconds=2)),
+    "answers_garbage": Cheat(mask=answer_garbage),
+    "never_answers": Cheat(silent=True),
+}
+
+
+def cheat_of(miner: Miner) -> Cheat:
+    """The departure that the settings name; none for an honest miner."""
+    if miner.cheat is None:
+        return Cheat()
+    if miner.cheat not in CHEATS:
+        raise ConfigurationInvalid(f"miner {miner.name}", found=miner.cheat, expected=sorted(CHEATS))
+    return CHEATS[miner.cheat]
+
+
+def silencing(base_paths: Collection[str]) -> type[H11Protocol]:
+    """The server's HTTP protocol, but requests below these paths get the connection closed."""
+    refused = tuple(f" {path}/".encode() for path in base_paths)
+
+    class Silencing(H11Protocol):
+        def data_received(self, data: bytes) -> None:
+            if any(path in data.split(b"\r\n", 1)[0] for path in refused):
+                self.transport.close()
+            else:
+                super().data_received(data)
+
+    return Silencing

@@ -1,0 +1,151 @@
+"""The kinds of forecast, one function each: this is where a provider adds its own.
+
+A kind is called once a job with what an honest miner may look at, and with the miner's `parameters` as
+keyword arguments. It returns a function of the lead time in hours that gives every field of the layout.
+To join with a model of your own: write such a function, add it to `KINDS`, name it in `miners.toml`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from miner.settings import Miner
+from protocol.layout import Layout
+from weather.faults import ConfigurationInvalid
+from weather.grids import FULL_CIRCLE, Grid
+from weather.planet.planet import Planet
+
+Array = npt.NDArray[np.float32]
+Fields = Mapping[tuple[str, int], Array]
+Forecaster = Callable[[int], Fields]
+
+STEERING = ("z", 500)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the call names, decoded, and what else is public.
+
+    Attributes:
+        name: of the miner.
+        analysis: GFS analysis of the init time, by (variable, level).
+        earlier: GFS analysis of six hours before.
+        climatology: mean fields of a valid time.
+        gfs: the public GFS forecast of a lead time in hours.
+    """
+
+    name: str
+    layout: Layout
+    init_time: datetime
+    analysis: Fields
+    earlier: Fields
+    climatology: Callable[[datetime], Fields]
+    gfs: Forecaster
+    planet_seed: int
+
+    def normal(self, lead_hours: int) -> Fields:
+        """Climatology of the valid time of a lead; negative leads lie before the init time."""
+        return self.climatology(self.init_time + timedelta(hours=lead_hours))
+
+
+def persistence(inputs: Inputs) -> Forecaster:
+    """The weather stays as it is."""
+    return lambda lead_hours: inputs.analysis
+
+
+def climatology(inputs: Inputs) -> Forecaster:
+    """The weather is what it usually is at the valid time."""
+    return inputs.normal
+
+
+def damped_persistence(inputs: Inputs, *, daily_factor: float = 0.7) -> Forecaster:
+    """Today's anomaly fades towards the climatology of the valid time."""
+    anomaly = _difference(inputs.analysis, inputs.normal(0))
+    return lambda lead_hours: _sum(inputs.normal(lead_hours), anomaly, daily_factor ** (lead_hours / 24))
+
+
+def advected_persistence(
+    inputs: Inputs, *, degrees_per_day: float | None = None, daily_factor: float = 0.7
+) -> Forecaster:
+    """Today's anomaly drifts eastward, with a given speed or the one seen over the last six hours, and fades."""
+    grid = inputs.layout.grid_value
+    anomaly = _difference(inputs.analysis, inputs.normal(0))
+    before = _difference(inputs.earlier, inputs.normal(-6))
+    speed = _drift(before, anomaly, grid) if degrees_per_day is None else degrees_per_day
+
+    def forecast(lead_hours: int) -> Fields:
+        days = lead_hours / 24
+        moved = {key: shifted(values, days * speed, grid) for key, values in anomaly.items()}
+        return _sum(inputs.normal(lead_hours), moved, daily_factor**days)
+
+    return forecast
+
+
+def skilful(inputs: Inputs, *, skill: float = 1.0) -> Forecaster:
+    """A model of known skill on the synthetic planet; 1 is the skill of GFS."""
+    planet, grid = Planet(inputs.planet_seed), inputs.layout.grid_value
+
+    def forecast(lead_hours: int) -> Fields:
+        weather = planet.miner_forecast(inputs.name, skill, inputs.init_time, lead_hours)
+        return {(name, level): weather.field(name, level, grid).values for name, level in inputs.layout.fields()}
+
+    return forecast
+
+
+def copied_gfs(inputs: Inputs) -> Forecaster:
+    """The public GFS forecast, unchanged."""
+    return inputs.gfs
+
+
+KINDS: dict[str, Callable[..., Forecaster]] = {
+    "persistence": persistence,
+    "climatology": climatology,
+    "damped_persistence": damped_persistence,
+    "advected_persistence": advected_persistence,
+    "skilful": skilful,
+    "copied_gfs": copied_gfs,
+}
+
+
+def check_kind(miner: Miner) -> None:
+    """Refuse a kind that does not exist, or parameters that it does not take."""
+    if miner.kind not in KINDS:
+        raise ConfigurationInvalid(f"miner {miner.name}", found=miner.kind, expected=sorted(KINDS))
+    try:
+        inspect.signature(KINDS[miner.kind]).bind(None, **miner.parameters)
+    except TypeError as error:
+        raise ConfigurationInvalid(f"miner {miner.name}, kind {miner.kind}: {error}") from error
+
+
+def shifted(values: Array, degrees: float, grid: Grid) -> Array:
+    """Values moved eastward, linear between columns; a regional grid repeats its western edge."""
+    columns = np.arange(grid.longitude_count)
+    source = columns - degrees * 1e6 / grid.longitude_step
+    west = np.floor(source).astype(np.int64)
+    share = (source - west).astype(np.float32)
+    if grid.longitude_step * grid.longitude_count == FULL_CIRCLE:
+        near, far = west % grid.longitude_count, (west + 1) % grid.longitude_count
+    else:
+        near, far = np.clip(west, 0, columns[-1]), np.clip(west + 1, 0, columns[-1])
+    return (1 - share) * values[:, near] + share * values[:, far]
+
+
+def _drift(before: Fields, now: Fields, grid: Grid) -> float:
+    """Degrees a day by which the anomalies of the steering level moved east over six hours, by least squares."""
+    key = STEERING if STEERING in now else next(iter(now))
+    slope = np.gradient((before[key] + now[key]) / 2, grid.longitude_step / 1e6, axis=1)
+    return -4 * float(np.sum((now[key] - before[key]) * slope) / np.sum(slope * slope))
+
+
+def _difference(fields: Fields, normal: Fields) -> Fields:
+    return {key: values - normal[key] for key, values in fields.items()}
+
+
+def _sum(normal: Fields, anomaly: Fields, factor: float) -> Fields:
+    return {key: values + np.float32(factor) * anomaly[key] for key, values in normal.items()}

@@ -1,0 +1,79 @@
+"""The settings of a miner host: one process, many miners, each with its own hotkey and base path."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from weather.faults import ConfigurationInvalid
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
+
+
+class Miner(BaseModel):
+    """One miner: who it is, how it forecasts and, in the demo, how it cheats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME)
+    key_file: Path
+    base_path: str = Field(pattern=r"^(/[A-Za-z0-9_-]+)+$")
+    kind: str = "persistence"
+    cheat: str | None = None
+    parameters: dict[str, float | int | str] = {}
+
+
+class MinerSettings(BaseModel):
+    """The content of `miners.toml`; paths are relative to the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535)
+    temporal_address: str
+    temporal_namespace: str = "default"
+    data_dir: Path
+    registry: Path
+    gfs_base_url: str
+    gfs_product: str = "pgrb2.0p25"
+    climatology_url: str
+    extra_layouts: Path | None = None
+    planet_seed: int = 1
+    activity_threads: int = Field(default=4, ge=1)
+    miners: tuple[Miner, ...] = Field(alias="miner", min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for what in ("name", "base_path"):
+            values = [getattr(miner, what) for miner in self.miners]
+            if len(set(values)) != len(values):
+                raise ValueError(f"two miners share a {what}")
+        return self
+
+
+def load_settings(path: Path) -> MinerSettings:
+    """Read `miners.toml`.
+
+    Raises:
+        ConfigurationInvalid: no TOML, an unknown or missing member, or a wrong value.
+    """
+    try:
+        settings = MinerSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigurationInvalid(f"{path.name}: {error}") from error
+    return _anchored(settings, path.resolve().parent)
+
+
+def _anchored(settings: MinerSettings, folder: Path) -> MinerSettings:
+    extra = settings.extra_layouts
+    return settings.model_copy(
+        update={
+            "data_dir": folder / settings.data_dir,
+            "registry": folder / settings.registry,
+            "extra_layouts": extra and folder / extra,
+            "miners": tuple(m.model_copy(update={"key_file": folder / m.key_file}) for m in settings.miners),
+        }
+    )

@@ -1,0 +1,92 @@
+"""The kinds of forecast on the synthetic planet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from miner.forecasts import KINDS, Fields, Inputs, shifted
+from protocol.layout import load_layout
+from weather.grids import Grid
+from weather.planet.planet import Planet, Weather
+
+T0 = datetime(2026, 11, 22, 18, tzinfo=UTC)
+PLANET = Planet(seed=7)
+LAYOUT = load_layout("5p625-small")
+GRID = LAYOUT.grid_value
+
+
+def fields(weather: Weather) -> Fields:
+    return {(name, level): weather.field(name, level, GRID).values for name, level in LAYOUT.fields()}
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Iterator[Inputs]:
+    yield Inputs(
+        name="trade-wind",
+        layout=LAYOUT,
+        init_time=T0,
+        analysis=fields(PLANET.gfs_analysis(T0)),
+        earlier=fields(PLANET.gfs_analysis(T0 - timedelta(hours=6))),
+        climatology=lambda valid_time: fields(PLANET.climatology(valid_time)),
+        gfs=lambda lead_hours: fields(PLANET.gfs_forecast(T0, lead_hours)),
+        planet_seed=7,
+    )
+
+
+def error(inputs: Inputs, kind: str, lead_hours: int, **parameters: float) -> float:
+    """Weighted RMSE of z500 against the reanalysis, m2 s-2."""
+    forecast = KINDS[kind](inputs, **parameters)(lead_hours)["z", 500].astype(np.float64)
+    truth = PLANET.era5(T0 + timedelta(hours=lead_hours)).field("z", 500, GRID).values
+    return float(np.sqrt(np.sum(GRID.row_weights[:, None] * (forecast - truth) ** 2)))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"grib_file"}))
+def test_every_kind_fills_the_layout_with_finite_values(inputs: Inputs, kind: str) -> None:
+    forecast = KINDS[kind](inputs)
+    for lead_hours in (6, 240):
+        made = forecast(lead_hours)
+        assert made.keys() == set(LAYOUT.fields())
+        assert all(values.shape == GRID.shape and np.isfinite(values).all() for values in made.values())
+
+
+def test_order_at_day_five_is_by_skill_and_all_models_beat_persistence(inputs: Inputs) -> None:
+    ordered = [error(inputs, "skilful", 120, skill=skill) for skill in (1.4, 1.0, 0.7)]
+    assert ordered == sorted(ordered)
+    assert ordered[-1] < error(inputs, "persistence", 120)
+
+
+def test_simple_kinds_beat_persistence_after_a_day(inputs: Inputs) -> None:
+    persistence = error(inputs, "persistence", 72)
+    assert error(inputs, "damped_persistence", 72) < persistence
+    assert error(inputs, "climatology", 72) < persistence
+    assert error(inputs, "advected_persistence", 24) < error(inputs, "damped_persistence", 24)
+
+
+def test_miners_of_one_skill_but_other_names_differ(inputs: Inputs) -> None:
+    other = replace(inputs, name="calm")
+    one, two = (KINDS["skilful"](case, skill=1.0)(24)["z", 500] for case in (inputs, other))
+    assert not np.array_equal(one, two)
+
+
+def test_damped_anomaly_ends_at_the_climatology_of_the_valid_time(inputs: Inputs) -> None:
+    faded = KINDS["damped_persistence"](inputs, daily_factor=0.01)(240)
+    for key, normal in inputs.normal(240).items():
+        np.testing.assert_allclose(faded[key], normal, atol=1e-5)
+
+
+def test_shift_by_whole_columns_is_a_roll_and_by_half_a_column_the_mean(inputs: Inputs) -> None:
+    values = inputs.analysis["t", 500]
+    np.testing.assert_array_equal(shifted(values, 2 * 5.625, GRID), np.roll(values, 2, axis=1))
+    np.testing.assert_array_equal(shifted(values, 360.0, GRID), values)
+    np.testing.assert_allclose(shifted(values, 5.625 / 2, GRID), (values + np.roll(values, 1, axis=1)) / 2)
+
+
+def test_shift_on_a_regional_grid_repeats_the_western_edge() -> None:
+    grid = Grid("strip", 80_000_000, -10_000_000, 1, 350_000_000, 10_000_000, 4)
+    values = np.array([[1.0, 2.0, 3.0, 4.0]], dtype=np.float32)
+    np.testing.assert_array_equal(shifted(values, 15.0, grid), [[1.0, 1.0, 1.5, 2.5]])
