@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
 from temporalio.client import Client
-from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
-from temporalio.contrib.opentelemetry._tracer_provider import ReplaySafeTracerProvider
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, ReplaySafeTracerProvider, create_tracer_provider
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -21,7 +21,7 @@ PASSTHROUGH = ("protocol", "weather", "activities")
 
 async def connect(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
     """A client that traces; its workers inherit the tracing, so they must not be given it again."""
-    ensure_replay_safe_tracing()
+    replay_safe_tracing()
     deadline = asyncio.get_running_loop().time() + CONNECT_BUDGET_SECONDS
     pause = 0.1
     while True:
@@ -43,10 +43,14 @@ async def connect(address: str, namespace: str, runtime: Runtime | None = None) 
         pause = min(pause * 2, 2.0)
 
 
-def ensure_replay_safe_tracing() -> None:
-    """Workflow spans keep their ids over a replay only with this kind of provider, which is set once a process."""
-    if not isinstance(trace.get_tracer_provider(), ReplaySafeTracerProvider):
-        trace.set_tracer_provider(create_tracer_provider())
+def replay_safe_tracing(service_name: str = "barograph") -> ReplaySafeTracerProvider:
+    """The process's tracer provider, set by whoever asks first: only this kind keeps span ids over a replay."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, ReplaySafeTracerProvider):
+        return provider
+    provider = create_tracer_provider(resource=Resource.create({"service.name": service_name}))
+    trace.set_tracer_provider(provider)
+    return provider
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
