@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adapters.grib_decoder import GribDecoder
 from miner.forecasts import KINDS, Fields, Inputs, shifted
-from protocol.layout import load_layout
+from protocol.layout import Layout, load_layout
+from weather.faults import SourceGone
 from weather.grids import Grid
 from weather.planet.planet import Planet, Weather
 
@@ -34,6 +38,7 @@ def inputs() -> Iterator[Inputs]:
         earlier=fields(PLANET.gfs_analysis(T0 - timedelta(hours=6))),
         climatology=lambda valid_time: fields(PLANET.climatology(valid_time)),
         gfs=lambda lead_hours: fields(PLANET.gfs_forecast(T0, lead_hours)),
+        decode=lambda data: [],
         planet_seed=7,
     )
 
@@ -90,3 +95,48 @@ def test_shift_on_a_regional_grid_repeats_the_western_edge() -> None:
     grid = Grid("strip", 80_000_000, -10_000_000, 1, 350_000_000, 10_000_000, 4)
     values = np.array([[1.0, 2.0, 3.0, 4.0]], dtype=np.float32)
     np.testing.assert_array_equal(shifted(values, 15.0, grid), [[1.0, 1.0, 1.5, 2.5]])
+
+
+SAMPLES = Path(os.environ.get("BAROGRAPH_SAMPLE_DATA", "../shared/data")) / "pairs/ifs_oper_vs_an_20160925"
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"real samples are not at {SAMPLES}")
+def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
+    layout = Layout.of_value(
+        {
+            **LAYOUT.value,
+            "grid": "ifs-europe",
+            "lead_time_hours": [120],
+            "level_hectopascal": [500, 850],
+            "variables": [
+                one for one in LAYOUT.value["variables"] if one["name"] in ("10u", "10v", "msl", "t", "u", "v")
+            ],
+            "microdegrees": {
+                "latitude_first": 80_000_000,
+                "latitude_step": -10_000_000,
+                "latitude_count": 7,
+                "longitude_first": 290_000_000,
+                "longitude_step": 10_000_000,
+                "longitude_count": 12,
+            },
+        }
+    )
+    decoder = GribDecoder.start()
+    init_time = datetime(2016, 9, 25, tzinfo=UTC)
+    real = replace(inputs, layout=layout, init_time=init_time, decode=decoder.decode_any)
+    made = KINDS["grib_file"](real, folder=str(SAMPLES), prefix="oper")(120)
+    persisted = KINDS["grib_file"](real, folder=str(SAMPLES), prefix="an", step_hours=0)(120)
+    truth = KINDS["grib_file"](
+        replace(real, init_time=init_time + timedelta(hours=120)), folder=str(SAMPLES), prefix="an", step_hours=0
+    )(120)
+    weights = layout.grid_value.row_weights[:, None] / layout.grid_value.total_weight
+
+    def rmse(fields: Fields, key: tuple[str, int]) -> float:
+        return float(np.sqrt(np.sum(weights * (fields[key].astype(np.float64) - truth[key]) ** 2)))
+
+    assert made.keys() == set(layout.fields())
+    assert (rmse(made, ("t", 500)), rmse(persisted, ("t", 500))) == pytest.approx((1.8488, 4.5246), abs=5e-5)
+    assert (rmse(made, ("msl", 0)), rmse(persisted, ("msl", 0))) == pytest.approx((261.2816, 1081.2646), abs=5e-5)
+    with pytest.raises(SourceGone, match="no 10u at step 126"):
+        KINDS["grib_file"](real, folder=str(SAMPLES), prefix="oper")(126)
+    decoder.close()
