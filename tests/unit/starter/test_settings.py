@@ -48,7 +48,7 @@ def test_the_ancestors_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_mode_names_the_known_ones() -> None:
-    with pytest.raises(ConfigurationInvalid, match="BAROGRAPH_WORKER_MODE: .*'prepare'.*'hybrid'.*'all'"):
+    with pytest.raises(ConfigurationInvalid, match=r"BAROGRAPH_WORKER_MODE: .*'prepare'.*'hybrid'.*'all'"):
         load_settings(worker_mode="standby")
 
 
