@@ -14,12 +14,15 @@ from protocol.canonical import MAX_INTEGER, J, load_json_strict
 from protocol.names import format_stamp, format_time, parse_run_id, parse_stamp, parse_time
 
 
-def _or_text(parse: Callable[[str], datetime]) -> BeforeValidator:
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+def _instant(parse: Callable[[str], datetime], write: Callable[[datetime], str]) -> BeforeValidator:
+    def read(value: object) -> datetime:
+        if isinstance(value, datetime):
+            return parse(write(value))
+        if isinstance(value, str):
+            return parse(value)
+        raise ValueError(f"{value!r} is not an instant")
 
-
-def _written(write: Callable[[datetime], str]) -> PlainSerializer:
-    return PlainSerializer(write, return_type=str, when_used="json")
+    return BeforeValidator(read)
 
 
 def _a_run_id(value: str) -> str:
@@ -46,8 +49,16 @@ Nonce = Annotated[str, _a_uuid(4)]
 JobId = Annotated[str, _a_uuid(5)]
 RunId = Annotated[str, AfterValidator(_a_run_id)]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-Time = Annotated[datetime, _or_text(parse_time), _written(format_time)]
-Stamp = Annotated[datetime, _or_text(parse_stamp), _written(format_stamp)]
+Time = Annotated[
+    datetime,
+    _instant(parse_time, format_time),
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+]
+Stamp = Annotated[
+    datetime,
+    _instant(parse_stamp, format_stamp),
+    PlainSerializer(format_stamp, return_type=str, when_used="json"),
+]
 
 
 class Document(BaseModel):

@@ -16,7 +16,13 @@ from weather.faults import ConfigurationInvalid
 from weather.grids import Grid
 from weather.score_spec import Microdegrees
 
-COORDINATES = {"latitude": 8, "longitude": 8, "level": 4, "lead_time": 4, "valid_time": 8}
+COORDINATES = {
+    "latitude": "float64",
+    "longitude": "float64",
+    "level": "int32",
+    "lead_time": "int32",
+    "valid_time": "int64",
+}
 MAX_METADATA_BYTES = 65_536
 
 Positive = Annotated[int, Field(ge=1)]
@@ -81,6 +87,16 @@ class Layout(Document):
         """Coordinates, then variables."""
         return [*COORDINATES, *(variable.name for variable in self.variables)]
 
+    def variable(self, name: str) -> LayoutVariable:
+        """The data array of a name; KeyError if there is none."""
+        return {variable.name: variable for variable in self.variables}[name]
+
+    def length(self, coordinate: str) -> int:
+        """Number of values of a coordinate."""
+        rows, columns = self.microdegrees.latitude_count, self.microdegrees.longitude_count
+        known = {"latitude": rows, "longitude": columns, "level": len(self.level_hectopascal)}
+        return known.get(coordinate, len(self.lead_time_hours))
+
     def chunk_path(self, variable: str, level: int, lead: int) -> str:
         """Path of the chunk that holds one field.
 
@@ -108,15 +124,8 @@ class Layout(Document):
 
 @lru_cache(maxsize=16)
 def _size_limits(layout: Layout) -> dict[str, tuple[int, int]]:
-    counts = {
-        "latitude": layout.microdegrees.latitude_count,
-        "longitude": layout.microdegrees.longitude_count,
-        "level": len(layout.level_hectopascal),
-        "lead_time": len(layout.lead_time_hours),
-        "valid_time": len(layout.lead_time_hours),
-    }
-    exact = {f"{name}/c/0": counts[name] * width for name, width in COORDINATES.items()}
-    limits = {path: (size, size) for path, size in exact.items()}
+    sizes = {name: layout.length(name) * int(kind[-2:]) // 8 for name, kind in COORDINATES.items()}
+    limits = {f"{name}/c/0": (size, size) for name, size in sizes.items()}
     limits |= {f"{name}/zarr.json": (1, MAX_METADATA_BYTES) for name in layout.array_names()}
     limits["zarr.json"] = (1, MAX_METADATA_BYTES)
     chunk = (1, layout.raw_bytes + layout.raw_bytes // 64 + 1_024)

@@ -22,7 +22,7 @@ from protocol.document import (
     Word,
 )
 from protocol.layout import Layout
-from protocol.names import PROTOCOL, parse_run_id
+from protocol.names import PROTOCOL, job_id, parse_run_id
 from protocol.problems import Refusal
 from protocol.receipt import CommitmentAnswer
 
@@ -128,9 +128,13 @@ class ForecastRequestData(Document):
         return digest("call", J({name: value for name, value in self.value.items() if name != "job_id"}))
 
     def identity(self, hotkey: str) -> StoreIdentity:
-        """What a store for this call must say of itself."""
-        shared = self.model_dump(include=set(StoreIdentity.model_fields))
+        """What the store of a miner for this call must say of itself."""
+        shared = self.addressed_to(hotkey).model_dump(include=set(StoreIdentity.model_fields))
         return StoreIdentity(**shared, init_time=self.gfs_init_time, hotkey=hotkey)
+
+    def addressed_to(self, hotkey: str) -> Self:
+        """The same call with the job id of a miner."""
+        return self.model_copy(update={"job_id": job_id(self.network, self.run_id, hotkey)})
 
     def require_layout(self, layout: Layout) -> None:
         """Refuse a call that does not fit one's own layout of its grid.

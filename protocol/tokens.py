@@ -1,0 +1,286 @@
+"""Tokens of requests, answers and store access."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from protocol.canonical import load_json_strict
+from protocol.document import Count, Digest, Document, Hotkey, JobId, Nonce, Word
+from protocol.identity import PrivateKey
+from protocol.jws import Jws, seal, unseal
+from protocol.problems import Refusal
+from weather.faults import BadAnswer, TokenInvalid
+
+REQUEST = "barograph-request+jwt"
+ANSWER = "barograph-answer+jwt"
+ACCESS = "barograph-access+jwt"
+
+SKEW = timedelta(seconds=30)
+MESSAGE_LIFE = timedelta(seconds=60)
+SHORTEST_ACCESS = timedelta(minutes=10)
+LONGEST_ACCESS = timedelta(minutes=120)
+ACCESS_LEFT = timedelta(seconds=60)
+WRONG_TIME = "token is not valid at this time"
+
+
+class TokenProblem(Refusal):
+    """A token is refused; the code is that of the problem to answer with."""
+
+
+class _Claims(Document):
+    iss: Hotkey
+    aud: Hotkey
+    iat: Count
+    exp: Count
+
+    @property
+    def life(self) -> timedelta:
+        return timedelta(seconds=self.exp - self.iat)
+
+
+class RequestClaims(_Claims):
+    """What the sender of a request signs."""
+
+    jti: Nonce
+    method: Word
+    path: Word
+    body_sha256: Digest
+
+
+class AnswerClaims(_Claims):
+    """What the answerer signs."""
+
+    request: Nonce
+    status: Count
+    body_sha256: Digest
+
+
+class AccessClaims(_Claims):
+    """What a miner lets a validator read."""
+
+    sub: Hotkey
+    job: JobId
+    jti: Word
+
+
+Claims = TypeVar("Claims", bound=_Claims)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as it is sent: path with the base path, body as on the wire, whose nonce is the `jti`."""
+
+    audience: str
+    method: str
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Who may call, and which calls were seen.
+
+    Attributes:
+        keys: issuer by each key that may sign for it.
+        first_use: stores (jti, kept until) and says whether it is new.
+        not_before: start of a process whose memory of `jti`s is not durable.
+    """
+
+    keys: Mapping[str, str]
+    first_use: Callable[[str, datetime], bool]
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as it is sent: to whom, to which request, status and body as on the wire."""
+
+    audience: str
+    request_jti: str
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whose store of which job a validator may read."""
+
+    miner: str
+    validator: str
+    job_id: str
+
+
+def sign_request(key: PrivateKey, call: Call, now: datetime, issuer: str | None = None) -> str:
+    """Token of a request.
+
+    Args:
+        key: of the issuer, or one of its request keys.
+        call: what is sent.
+        now: aware instant.
+        issuer: hotkey that a request key speaks for.
+    """
+    claims = RequestClaims(
+        iss=issuer or key.hotkey,
+        aud=call.audience,
+        jti=load_json_strict(call.body, len(call.body), signed=False)["nonce"],
+        method=call.method,
+        path=call.path,
+        body_sha256=hashlib.sha256(call.body).hexdigest(),
+        **_span(now, MESSAGE_LIFE),
+    )
+    return seal(key, REQUEST, claims.canonical)
+
+
+# long: the order of the checks is the contract
+def verify_request(token: str, call: Call, gate: Gate, now: datetime) -> RequestClaims:
+    """Check the token of a request that came in, in the order of the protocol.
+
+    Args:
+        token: of the `Authorization` header, without `Bearer`.
+        call: what came, with oneself as audience.
+        gate: keys and memory.
+        now: aware instant.
+
+    Raises:
+        TokenProblem: Unauthenticated, Forbidden, TokenExpired or Replayed.
+    """
+    jws = _unsealed(token, REQUEST)
+    issuer = gate.keys.get(jws.kid)
+    _require(issuer is not None, "Unauthenticated", f"key {jws.kid[:64]} is not registered")
+    _require(jws.holds(), "Unauthenticated", "signature does not verify")
+    claims = _claims(RequestClaims, jws)
+    _require(claims.iss == issuer, "Unauthenticated", "key does not speak for the issuer")
+    _require(claims.aud == call.audience, "Forbidden", f"request is addressed to {claims.aud}")
+    _require(timedelta(0) < claims.life <= MESSAGE_LIFE, "Unauthenticated", f"token lives {claims.life}")
+    _require_time(claims, now)
+    fresh = gate.not_before is None or timedelta(seconds=claims.iat) >= _since_epoch(gate.not_before)
+    _require(fresh, "TokenExpired", "token is older than this process")
+    _require((claims.method, claims.path) == (call.method, call.path), "Unauthenticated", "other method or path")
+    _require(claims.body_sha256 == hashlib.sha256(call.body).hexdigest(), "Unauthenticated", "other body")
+    kept_until = datetime.fromtimestamp(claims.exp, UTC) + SKEW
+    _require(gate.first_use(claims.jti, kept_until), "Replayed", "token was used before")
+    return claims
+
+
+def sign_answer(key: PrivateKey, answer: Answer, now: datetime) -> str:
+    """Token of an answer, for the header `Barograph-Answer`."""
+    claims = AnswerClaims(
+        iss=key.hotkey,
+        aud=answer.audience,
+        request=answer.request_jti,
+        status=answer.status,
+        body_sha256=hashlib.sha256(answer.body).hexdigest(),
+        **_span(now, MESSAGE_LIFE),
+    )
+    return seal(key, ANSWER, claims.canonical)
+
+
+def verify_answer(token: str, answer: Answer, answerer: str, now: datetime) -> None:
+    """Check the token of an answer; its time comes last, so that `WRONG_TIME` means that nothing else is wrong.
+
+    Raises:
+        BadAnswer: wrong key, audience, request, status, digest, life or time.
+    """
+    try:
+        claims = _signed_by(answerer, token, ANSWER, AnswerClaims)
+        _require(claims.aud == answer.audience, "Forbidden", f"answer is addressed to {claims.aud}")
+        _require(claims.request == answer.request_jti, "Unauthenticated", "answer is to another request")
+        _require(claims.status == answer.status, "Unauthenticated", f"answer has status {claims.status}")
+        _require(claims.body_sha256 == hashlib.sha256(answer.body).hexdigest(), "Unauthenticated", "other body")
+        _require(timedelta(0) < claims.life <= MESSAGE_LIFE, "Unauthenticated", f"token lives {claims.life}")
+        _require_time(claims, now)
+    except TokenProblem as problem:
+        raise BadAnswer(problem.detail) from problem
+
+
+def sign_access(key: PrivateKey, access: Access, jti: str, span: tuple[datetime, timedelta]) -> str:
+    """Token to read a store of the key's own.
+
+    Args:
+        key: the miner's.
+        access: what is allowed to whom.
+        jti: any unique word.
+        span: now, and the life of the token.
+    """
+    claims = AccessClaims(
+        iss=key.hotkey, aud=access.miner, sub=access.validator, job=access.job_id, jti=jti, **_span(*span)
+    )
+    return seal(key, ACCESS, claims.canonical)
+
+
+def verify_access(token: str, access: Access, now: datetime, longest: timedelta = LONGEST_ACCESS) -> None:
+    """Check, as a validator, a token that a miner gave.
+
+    Raises:
+        TokenInvalid: wrong key, audience, subject, job or life, or less than a minute left.
+    """
+    try:
+        claims = _signed_by(access.miner, token, ACCESS, AccessClaims)
+    except TokenProblem as problem:
+        raise TokenInvalid(problem.detail) from problem
+    if (claims.aud, claims.sub, claims.job) != (access.miner, access.validator, access.job_id):
+        raise TokenInvalid("token is for another reader or job", found=claims, expected=access)
+    if not SHORTEST_ACCESS <= claims.life <= longest:
+        raise TokenInvalid("life of the token", found=claims.life, expected=f"{SHORTEST_ACCESS} … {longest}")
+    left = timedelta(seconds=claims.exp) - _since_epoch(now)
+    if left < ACCESS_LEFT or left > claims.life + SKEW:
+        raise TokenInvalid(WRONG_TIME, found=left, expected=f"at least {ACCESS_LEFT} left")
+
+
+def check_access(token: str, miner: str, job_id: str, now: datetime) -> AccessClaims:
+    """Check, as the miner, a token that a reader shows.
+
+    Raises:
+        TokenProblem: Unauthenticated, TokenExpired, or Forbidden for another job.
+    """
+    claims = _signed_by(miner, token, ACCESS, AccessClaims)
+    _require(claims.aud == miner, "Forbidden", f"token is addressed to {claims.aud}")
+    _require_time(claims, now)
+    _require(claims.job == job_id, "Forbidden", f"token is for job {claims.job}")
+    return claims
+
+
+def _span(now: datetime, life: timedelta) -> dict[str, int]:
+    issued = _since_epoch(now) // timedelta(seconds=1)
+    return {"iat": issued, "exp": issued + life // timedelta(seconds=1)}
+
+
+def _since_epoch(now: datetime) -> timedelta:
+    return now - datetime.fromtimestamp(0, UTC)
+
+
+def _require(holds: bool, code: str, detail: str) -> None:
+    if not holds:
+        raise TokenProblem(code, detail)
+
+
+def _require_time(claims: _Claims, now: datetime) -> None:
+    earliest, latest = timedelta(seconds=claims.iat) - SKEW, timedelta(seconds=claims.exp) + SKEW
+    _require(earliest <= _since_epoch(now) <= latest, "TokenExpired", WRONG_TIME)
+
+
+def _unsealed(token: str, typ: str) -> Jws:
+    try:
+        return unseal(token, typ)
+    except ValueError as error:
+        raise TokenProblem("Unauthenticated", str(error)) from error
+
+
+def _claims(model: type[Claims], jws: Jws) -> Claims:
+    try:
+        return model.parse(jws.payload)
+    except ValueError as error:
+        raise TokenProblem("Unauthenticated", f"claims refused: {error}") from error
+
+
+def _signed_by(hotkey: str, token: str, typ: str, model: type[Claims]) -> Claims:
+    jws = _unsealed(token, typ)
+    _require(jws.kid == hotkey, "Unauthenticated", f"token is signed by {jws.kid[:64]}")
+    _require(jws.holds(), "Unauthenticated", "signature does not verify")
+    claims = _claims(model, jws)
+    _require(claims.iss == hotkey, "Unauthenticated", f"token is issued by {claims.iss}")
+    return claims
