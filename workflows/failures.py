@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 from activities.messages.base import FaultNote
 from weather.faults import ActivityTimeout, Fault, InternalError, WorkerLost, tree
 
-FAILURE_TYPES: tuple[type[BaseException], ...] = (Fault,)
+FAILURE_TYPES: tuple[type[BaseException], ...] = (Fault, ValidationError)
 
 
 def fault_note(fault: Fault) -> FaultNote:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities import policies
 from activities.messages.base import FaultNote
@@ -32,11 +32,11 @@ from activities.signatures.runs import Children, RunRecords
 from activities.signatures.sources import Sources
 from weather.faults import ConfigurationInvalid
 from workflows import display
-from workflows.batches import batches
 from workflows.children import STARTS_AT_ONCE, start_or_adopt
 from workflows.failures import fault_of
 from workflows.run_children import OpenedRun
 from workflows.scoring_pass import ScoringPass
+from workflows.steps import batches, sleep_until
 
 
 @workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
@@ -154,7 +154,7 @@ class ForecastRun:
     async def _seal(self, opened: OpenedRun) -> None:
         run, seal_at = opened.run, opened.commit_deadline + opened.run.seal_grace
         self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at)
-        await workflow.sleep(seal_at - workflow.now(), summary="commit deadline and grace")
+        await sleep_until(seal_at, "commit deadline and grace")
         sealed = await workflow.execute_activity_method(
             RunRecords.seal_run,
             SealRun(run_id=run.run_id, at=workflow.now()),
@@ -195,9 +195,11 @@ class ForecastRun:
         if day1 is None:
             return
         self._stand("day1_qc", "GFS analyses of day 1", None)
-        await workflow.get_external_workflow_handle(opened.day1_child().id).signal(
-            ScoringPass.miners_settled, MinersSettled(miners=verified)
-        )
+        handle = workflow.get_external_workflow_handle_for(ScoringPass.run, opened.day1_child().id)
+        try:
+            await handle.signal(ScoringPass.miners_settled, MinersSettled(miners=verified))
+        except ApplicationError:
+            workflow.logger.info("the adopted day-1 pass is closed already")
         await day1
 
     async def _score_leads(self, opened: OpenedRun, verified: tuple[VerifiedMiner, ...]) -> None:
@@ -210,7 +212,7 @@ class ForecastRun:
             due = run.truth_due(lead)
             if due > workflow.now():
                 self._stand("awaiting_truth", f"ERA5 of lead {lead} h", due)
-                await workflow.sleep(due - workflow.now(), summary=f"truth of {lead:03d}h is due")
+            await sleep_until(due, f"truth of {lead:03d}h is due")
             scoring = await start_or_adopt(opened.final_child(lead, verified), ScoringPassResult)
             passes.append(asyncio.create_task(self._count(scoring)))
         self._stand("era5_final", "the last passes", run.close_by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import VersioningBehavior
@@ -43,14 +44,16 @@ class MinerForecast:
         self._recorded: CommitmentRecorded | None = None
         self._sealed = False
         self._evidence: FaultNote | None = None
+        self._calling: workflow.ActivityHandle[MinerAnswer] | None = None
         self._why = Why(stage="forecast", waiting_for="the call to the miner")
 
     @workflow.run
     async def run(self, request: MinerForecastInput) -> MinerForecastResult:
         asking = asyncio.create_task(self._ask(request))
-        await workflow.wait_condition(lambda: self._recorded is not None or self._sealed)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        await workflow.wait_condition(self._done)
+        if self._calling:
+            self._calling.cancel()
+        await asking
         verdict = await self._verdict(request)
         await workflow.execute_activity_method(
             MinerRecords.settle_miner,
@@ -83,19 +86,18 @@ class MinerForecast:
         return self._why
 
     async def _ask(self, request: MinerForecastInput) -> None:
+        """Call and poll until there is an answer with a commitment; a push or the seal cancels the call in flight."""
         target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
-        remaining = policies.until(policies.REQUEST_FORECAST, request.commit_deadline - workflow.now())
         try:
-            answer = await workflow.execute_activity_method(
-                MinerCalls.request_forecast, target, summary=f"ask {request.name}", **remaining
-            )
-            while not await self._heard(request, target, answer):
+            answer = await self._call(MinerCalls.request_forecast, target, f"ask {request.name}", self._wait(request))
+            while not await self._heard(request, target, answer) and not self._done():
                 answer = await self._poll(request, target, answer)
         except ActivityError as error:
-            if is_cancelled_exception(error):
+            if is_cancelled_exception(error) and not self._done():
                 raise
-            self._evidence = fault_of(error)
-            self._stand("waiting for a late commitment until the seal", request.commit_deadline)
+            if not is_cancelled_exception(error):
+                self._evidence = fault_of(error)
+            self._stand("the seal, or a commitment that is pushed", request.commit_deadline)
 
     async def _heard(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> bool:
         """Project the answer; true once it brought a commitment that is stored."""
@@ -114,13 +116,23 @@ class MinerForecast:
         return True
 
     async def _poll(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> MinerAnswer:
-        wait = request.commit_deadline + request.run.seal_grace - workflow.now()
-        return await workflow.execute_activity_method(
-            MinerCalls.poll_commitment,
-            PollCommitment(target=target, known_stage=answer.stage, commit_deadline=request.commit_deadline),
-            summary=f"poll {request.name}",
-            **policies.until(policies.POLL_COMMITMENT, wait),
-        )
+        poll = PollCommitment(target=target, known_stage=answer.stage, commit_deadline=request.commit_deadline)
+        wait = self._wait(request) + request.run.seal_grace
+        return await self._call(MinerCalls.poll_commitment, poll, f"poll {request.name}", wait)
+
+    async def _call(self, method: Any, arg: Any, summary: str, wait: timedelta) -> MinerAnswer:
+        options = policies.until(policies.CALL_MINER, wait)
+        self._calling = workflow.start_activity_method(method, arg, summary=summary, **options)
+        try:
+            return await self._calling
+        finally:
+            self._calling = None
+
+    def _wait(self, request: MinerForecastInput) -> timedelta:
+        return request.commit_deadline - workflow.now()
+
+    def _done(self) -> bool:
+        return self._recorded is not None or self._sealed
 
     async def _store(self, target: MinerCall, commitment: Ref, received_at: Instant) -> None:
         recorded = await workflow.execute_activity_method(
@@ -131,14 +143,16 @@ class MinerForecast:
             summary="record the pulled commitment",
             **policies.RECORD,
         )
-        self._recorded = self._recorded or recorded
         delivery = DeliverReceipt(target=target, commitment_digest=recorded.commitment_digest)
         try:
             await workflow.execute_activity_method(
                 MinerCalls.deliver_receipt, delivery, summary="deliver the receipt", **policies.DELIVER_RECEIPT
             )
         except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             workflow.logger.warning("receipt not delivered: %s", fault_of(error).code)
+        self._recorded = self._recorded or recorded
 
     async def _verdict(self, request: MinerForecastInput) -> ManifestVerified:
         if self._recorded is None:

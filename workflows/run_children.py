@@ -76,7 +76,7 @@ class OpenedRun:
                 call=self.call,
                 miners=miners,
             ),
-            id=names.pass_workflow_id(self.run.run_id, pass_name, lead_hours),
+            id=names.pass_workflow_id(self.run.run_id, pass_name, lead_hours or None),
             summary=f"{pass_name} {lead_hours} h · g1" if lead_hours else "day1_qc · g1",
             search_attributes=display.attributes(self.run, SearchAttributePair(display.PASS, pass_name)),
         )

@@ -34,8 +34,8 @@ from activities.signatures.scores import Scorer, ScoreRecords
 from activities.signatures.sources import Sources
 from weather.faults import OutOfMemory
 from workflows import display
-from workflows.batches import batches
 from workflows.failures import fault_of
+from workflows.steps import batches
 
 LATE_ROUND_PAUSES = (timedelta(hours=1), timedelta(hours=5))
 ANALYSIS_GRACE = timedelta(hours=16)

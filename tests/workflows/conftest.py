@@ -1,0 +1,92 @@
+"""One time-skipping server a test process; one set of queues a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities import task_queues
+from activities.faults import FaultInterceptor
+from adapters.temporal_client import workflow_runner
+from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
+from workflows.forecast_run import ForecastRun
+from workflows.miner_forecast import MinerForecast
+from workflows.scoring_pass import ScoringPass
+from workflows.trigger import Trigger
+
+QUEUES = (
+    task_queues.CONTROL,
+    task_queues.ACQUIRE,
+    task_queues.MINERS,
+    task_queues.DOWNLOADS,
+    task_queues.SCORE,
+)
+KEYWORDS = ("Run", "Miner", "Stage", "Pass", "Campaign", "Cause", "Spec", "TruthVersion")
+
+
+def binary(name: str) -> str:
+    """The path of a packaged Temporal binary."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found, f"{name} is not installed"
+    return found
+
+
+@pytest.fixture
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A time-skipping server with our search attributes."""
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
+    )
+    async with environment:
+        attributes = {f"Barograph{name}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in KEYWORDS}
+        attributes["BarographInit"] = IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
+        await environment.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace="default", search_attributes=attributes)
+        )
+        yield environment
+
+
+@pytest.fixture(params=[100, 0], ids=["cached", "replayed-each-task"])
+def cache(request: pytest.FixtureRequest) -> int:
+    """Every workflow test runs again without a cache, which replays at each task."""
+    return request.param
+
+
+@asynccontextmanager
+async def workers(client: Client, script: Script, cache: int) -> AsyncIterator[None]:
+    """A worker for each queue, all with the same fakes."""
+    miners, scores = FakeMiners(script, client), FakeScores(script)
+    objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores]
+    activities = [
+        method
+        for fake in objects
+        for name in dir(fake)
+        if hasattr(method := getattr(fake, name), "__temporal_activity_definition")
+    ]
+    async with AsyncExitStack() as stack:
+        for queue in QUEUES:
+            control = queue == task_queues.CONTROL
+            worker = Worker(
+                client,
+                task_queue=queue,
+                workflows=[ForecastRun, MinerForecast, ScoringPass, Trigger] if control else [],
+                activities=activities,
+                workflow_runner=workflow_runner(),
+                interceptors=[FaultInterceptor()],
+                max_cached_workflows=cache,
+                workflow_failure_exception_types=[Exception],
+            )
+            await stack.enter_async_context(worker)
+        yield

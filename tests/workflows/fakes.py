@@ -1,0 +1,287 @@
+"""Typed doubles of the activities: a scripted world without bytes, sockets or a ledger.
+
+Faults are scripted by (activity, key): a list of exceptions, one raised per attempt, then success.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from activities.messages.base import FaultNote, Ref
+from activities.messages.miner import (
+    CommitmentRecorded,
+    DeliverReceipt,
+    ManifestVerified,
+    MinerAnswer,
+    MinerCall,
+    MinerSealed,
+    PollCommitment,
+    RecordAnswer,
+    RecordCommitment,
+    SettleMiner,
+    VerifyManifest,
+)
+from activities.messages.run import (
+    AdoptChild,
+    Adopted,
+    AdvanceRun,
+    Announce,
+    CloseRun,
+    CommitWindow,
+    ForecastRunInput,
+    ForecastRunResult,
+    FreezeRoster,
+    Inputs,
+    OpenCommitWindow,
+    Roster,
+    RosterMiner,
+    Run,
+    Sealed,
+    SealedCommitment,
+    SealRun,
+)
+from activities.messages.scoring import (
+    EnsureTruth,
+    FetchLead,
+    FinishPass,
+    LeadFetched,
+    PartScored,
+    RecordScores,
+    ScoreMiners,
+    StartPass,
+    TruthReady,
+    TruthSet,
+)
+from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
+from activities.signatures.runs import Children, RunRecords
+from activities.signatures.scores import Scorer, ScoreRecords
+from activities.signatures.sources import Sources
+from protocol import names
+from weather.faults import NoCommitment
+
+DIGEST = "ab" * 32
+REF = Ref(sha256=DIGEST, size_bytes=1)
+
+
+@dataclass
+class Script:
+    """What the world does, and what was done to it."""
+
+    hotkeys: Sequence[str]
+    leads: tuple[int, ...] = (24, 48)
+    day1_leads: tuple[int, ...] = (6, 12)
+    commit_wait: timedelta = timedelta(hours=1)
+    faults: dict[tuple[str, str], list[Exception]] = field(default_factory=dict)
+    pushes: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
+    calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    commitments: dict[str, CommitmentRecorded] = field(default_factory=dict)
+
+    def play(self, name: str, key: str, request: Any) -> None:
+        """Note the call; raise what is scripted for this attempt."""
+        self.calls[name].append(request)
+        pending = self.faults.get((name, key), [])
+        if pending:
+            raise pending.pop(0)
+
+    def keys(self, name: str) -> list[str]:
+        """The hotkeys that an activity was called with."""
+        return [request.hotkey for request in self.calls[name]]
+
+    def record(self, hotkey: str) -> CommitmentRecorded:
+        """The first commitment of a miner stands."""
+        leaf = len(self.commitments)
+        recorded = CommitmentRecorded(commitment_digest=DIGEST, leaf_index=leaf, in_time=hotkey not in self.late)
+        return self.commitments.setdefault(hotkey, recorded)
+
+
+class FakeRuns(RunRecords):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    @activity.defn
+    async def open_run(self, request: ForecastRunInput) -> Run:
+        self.script.play("open_run", "", request)
+        now = datetime.now(request.init_time.tzinfo) if request.campaign else request.init_time
+        return Run(
+            network=request.network or "test",
+            run_id=request.workflow_id,
+            init_time=request.init_time,
+            purpose=request.run_purpose,
+            grid=request.grid or "5p625",
+            layout_digest=DIGEST,
+            score_spec_digest=DIGEST,
+            day1_lead_hours=self.script.day1_leads,
+            final_lead_hours=self.script.leads,
+            opened_at=now,
+            close_by=now + timedelta(hours=max(self.script.leads) + 126, days=10),
+            seal_grace=timedelta(minutes=1),
+            truth_delay=timedelta(hours=126),
+            heartbeat_timeout=timedelta(minutes=1),
+            miners_per_chunk=2,
+        )
+
+    @activity.defn
+    async def freeze_roster(self, request: FreezeRoster) -> Roster:
+        self.script.play("freeze_roster", "", request)
+        miners = tuple(RosterMiner(hotkey=hotkey, name=hotkey[:4]) for hotkey in self.script.hotkeys)
+        return Roster(entries=REF, roster_digest=DIGEST, miners=miners)
+
+    @activity.defn
+    async def open_commit_window(self, request: OpenCommitWindow) -> CommitWindow:
+        self.script.play("open_commit_window", "", request)
+        run = request.run
+        start = run.init_time + timedelta(hours=3, minutes=30) if run.purpose == "live" else run.opened_at
+        first = min(run.day1_lead_hours or run.final_lead_hours)
+        return CommitWindow(
+            requested_at=start, commit_deadline=start + self.script.commit_wait, first_lead_hours=first, call=REF
+        )
+
+    @activity.defn
+    async def advance_run(self, request: AdvanceRun) -> None:
+        self.script.play("advance_run", request.to, request)
+
+    @activity.defn
+    async def seal_run(self, request: SealRun) -> Sealed:
+        self.script.play("seal_run", "", request)
+        return Sealed(
+            commitments=tuple(
+                SealedCommitment(hotkey=hotkey, **recorded.model_dump())
+                for hotkey, recorded in sorted(self.script.commitments.items())
+            )
+        )
+
+    @activity.defn
+    async def close_run(self, request: CloseRun) -> ForecastRunResult:
+        self.script.play("close_run", "", request)
+        return ForecastRunResult(
+            run_id=request.run_id,
+            outcome="void" if request.void_reason else "closed",
+            outcome_reason=request.void_reason or "complete",
+            coverage="1",
+            verified=sum(1 for settled in self.script.calls["settle_miner"] if settled.manifest),
+            faults=sum(1 for settled in self.script.calls["settle_miner"] if settled.fault),
+            facts_digest=DIGEST,
+            faults_digest=DIGEST,
+        )
+
+
+class FakeChildren(Children):
+    def __init__(self, script: Script, client: Client) -> None:
+        self.script, self.client = script, client
+
+    @activity.defn
+    async def announce(self, request: Announce) -> None:
+        self.script.play("announce", "", request)
+        for hotkey in request.hotkeys:
+            handle = self.client.get_workflow_handle(names.miner_workflow_id(request.run_id, hotkey))
+            if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
+                await handle.signal("sealed", MinerSealed(recorded=self.script.commitments.get(hotkey)))
+
+    @activity.defn
+    async def adopt_child(self, request: AdoptChild) -> Adopted:
+        self.script.play("adopt_child", request.workflow_id, request)
+        handle = self.client.get_workflow_handle(request.workflow_id)
+        return Adopted(result=await handle.result())
+
+
+class FakeMiners(MinerRecords, MinerCalls, Downloads):
+    def __init__(self, script: Script, client: Client) -> None:
+        self.script, self.client = script, client
+
+    @activity.defn
+    async def record_answer(self, request: RecordAnswer) -> None:
+        self.script.play("record_answer", request.hotkey, request)
+
+    @activity.defn
+    async def record_commitment(self, request: RecordCommitment) -> CommitmentRecorded:
+        self.script.play("record_commitment", request.hotkey, request)
+        return self.script.record(request.hotkey)
+
+    @activity.defn
+    async def settle_miner(self, request: SettleMiner) -> None:
+        self.script.play("settle_miner", request.hotkey, request)
+
+    @activity.defn
+    async def request_forecast(self, request: MinerCall) -> MinerAnswer:
+        self.script.play("request_forecast", request.hotkey, request)
+        return MinerAnswer(stage="received")
+
+    @activity.defn
+    async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
+        self.script.play("poll_commitment", request.target.hotkey, request)
+        if (hotkey := request.target.hotkey) in self.script.pushes:
+            handle = self.client.get_workflow_handle(names.miner_workflow_id(request.target.run_id, hotkey))
+            await handle.signal("commitment_recorded", self.script.record(hotkey))
+            raise NoCommitment("still writing", retry_after=timedelta(minutes=5))
+        return MinerAnswer(stage="completed", commitment=REF, received_at=request.commit_deadline)
+
+    @activity.defn
+    async def deliver_receipt(self, request: DeliverReceipt) -> None:
+        self.script.play("deliver_receipt", request.target.hotkey, request)
+
+    @activity.defn
+    async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:
+        self.script.play("verify_manifest", request.target.hotkey, request)
+        return ManifestVerified(manifest=REF)
+
+    @activity.defn
+    async def fetch_lead(self, request: FetchLead) -> LeadFetched:
+        key = f"{request.miner.hotkey}/{max(request.lead_hours)}"
+        self.script.play("fetch_lead", key, request)
+        return LeadFetched(hotkey=request.miner.hotkey, objects=REF)
+
+
+class FakeArchive(Sources):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    @activity.defn
+    async def fetch_inputs(self, request: Run) -> Inputs:
+        self.script.play("fetch_inputs", "", request)
+        return Inputs(objects=REF, input_data_hash=DIGEST, bundle_digest=DIGEST, size_bytes=1)
+
+    @activity.defn
+    async def ensure_truth(self, request: EnsureTruth) -> TruthReady:
+        self.script.play("ensure_truth", f"{request.pass_name}/{max(request.lead_hours)}", request)
+        return TruthReady(
+            sets=tuple(
+                TruthSet(lead_hours=lead, truth_version="era5t", truth=REF, climatology=REF)
+                for lead in request.lead_hours
+            )
+        )
+
+
+class FakeScores(Scorer, ScoreRecords):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    @activity.defn
+    async def score_miners(self, request: ScoreMiners) -> PartScored:
+        self.script.play("score_miners", str(len(request.miners)), request)
+        return PartScored(part=REF, facts=len(request.miners), faults=0)
+
+    @activity.defn
+    async def start_pass(self, request: StartPass) -> None:
+        self.script.play("start_pass", request.to, request)
+
+    @activity.defn
+    async def record_scores(self, request: RecordScores) -> int:
+        self.script.play("record_scores", "", request)
+        return 1
+
+    @activity.defn
+    async def finish_pass(self, request: FinishPass) -> None:
+        self.script.play("finish_pass", "", request)
+
+
+def fault(error: FaultNote | None) -> str | None:
+    """The code of a note."""
+    return error.code if error else None
