@@ -1,0 +1,34 @@
+"""The frame of GRIB messages: `GRIB`, the length in section 0, `7777`."""
+
+from __future__ import annotations
+
+import struct
+
+from weather.faults import SourceCorrupt
+
+DECODED_HEADER = struct.Struct("!I")  # length of the JSON before the values, in what the child answers
+_SHORTEST_BYTES = 20
+
+
+def cut_messages(data: bytes) -> list[bytes]:
+    """The messages that lie end to end in `data`; anything between or after them is refused."""
+    messages: list[bytes] = []
+    start = 0
+    while start < len(data):
+        end = start + _length(data, start)
+        if data[end - 4 : end] != b"7777":
+            raise SourceCorrupt("GRIB message does not end as it must", found=data[end - 4 : end], expected=b"7777")
+        messages.append(data[start:end])
+        start = end
+    return messages
+
+
+def _length(data: bytes, start: int) -> int:
+    head = data[start : start + 16]
+    if head[:4] != b"GRIB" or len(head) < 16 or head[7] not in (1, 2):
+        raise SourceCorrupt("not a GRIB message", found=head[:8], expected=b"GRIB, edition 1 or 2")
+    length = int.from_bytes(head[8:16] if head[7] == 2 else head[4:7], "big")
+    if not _SHORTEST_BYTES <= length <= len(data) - start:
+        received = len(data) - start
+        raise SourceCorrupt("GRIB message has the wrong length", found=f"{received} bytes", expected=f"{length} bytes")
+    return length
