@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from sqlalchemy import (
     create_engine,
     event,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError
 
+from protocol.messages import CommitmentData, ForecastRequestData
 from weather.faults import LedgerUnavailable
 
 Status = Literal["received", "processing", "completed", "error"]
@@ -39,6 +42,7 @@ _jobs = Table(
     _metadata,
     Column("job_id", String(36), primary_key=True),
     *(Column(name, String(100), nullable=False) for name in JOINED_BY),
+    Column("input_data_hash", String(64), nullable=False),
     Column("call", Text, nullable=False),
     Column("received_at", String(40), nullable=False),
     Column("status", String(16), nullable=False, server_default="received"),
@@ -66,7 +70,7 @@ class OtherJob(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One row; `call` is the canonical JSON of the call's data, `commitment` that of the commitment."""
+    """One row; `call` is the JSON of the call's data, `commitment` that of the commitment."""
 
     job_id: str
     hotkey: str
@@ -76,6 +80,7 @@ class Job:
     grid: str
     layout_digest: str
     score_spec_digest: str
+    input_data_hash: str
     call: str
     received_at: str
     status: Status = "received"
@@ -85,6 +90,24 @@ class Job:
     commitment: str | None = None
     signature: str | None = None
     expired_at: str | None = None
+
+    @property
+    def offer(self) -> CommitmentData | None:
+        """The commitment as it travels, once it is signed."""
+        if self.commitment is None or self.signature is None:
+            return None
+        return CommitmentData(commitment=json.loads(self.commitment), signature=self.signature)
+
+
+def job_of(call: ForecastRequestData, hotkey: str, received_at: datetime) -> Job:
+    """The row that a call makes."""
+    value = call.value
+    return Job(
+        call=call.body.decode(),
+        hotkey=hotkey,
+        received_at=received_at.isoformat(),
+        **{name: value[name] for name in ("job_id", *JOINED_BY, "input_data_hash") if name != "hotkey"},
+    )
 
 
 class Jobs:
@@ -96,6 +119,12 @@ class Jobs:
         event.listen(self._engine, "connect", _configure)
         _metadata.create_all(self._engine)
 
+    def probe(self) -> None:
+        """Write and read once, or `LedgerUnavailable`."""
+        with self._begin() as connection:
+            connection.execute(text("PRAGMA user_version = 1"))
+            connection.execute(text("PRAGMA user_version")).scalar_one()
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -105,7 +134,7 @@ class Jobs:
         Raises:
             OtherJob: the one that is there differs in what jobs are joined by.
         """
-        values = {name: getattr(job, name) for name in ("job_id", *JOINED_BY, "call", "received_at")}
+        values = {name: getattr(job, name) for name in ("job_id", *JOINED_BY, "input_data_hash", "call", "received_at")}
         with self._begin() as connection:
             created = connection.execute(insert(_jobs).values(values).on_conflict_do_nothing()).rowcount == 1
             stored = _job(connection.execute(select(_jobs).where(_jobs.c.job_id == job.job_id)).one())
@@ -127,14 +156,12 @@ class Jobs:
         unsigned = _jobs.c.commitment.is_(None)
         self._update(job_id, unsigned, status="error", error_code=code, error_detail=detail[:500])
 
-    def sign(self, job_id: str, commitment: str, signature: str) -> Job:
-        """Keep the commitment durably; the first one stands."""
+    def sign(self, job_id: str, commitment: str, signature: str) -> str:
+        """Keep the commitment durably; the first one stands and is returned."""
         unsigned = _jobs.c.commitment.is_(None)
         self._update(job_id, unsigned, commitment=commitment, signature=signature, status="completed", error_code=None)
-        job = self.get(job_id)
-        if job is None:
-            raise LookupError(f"no job {job_id}")
-        return job
+        with self._begin() as connection:
+            return connection.execute(select(_jobs.c.commitment).where(_jobs.c.job_id == job_id)).scalar_one()
 
     def keep_receipt(self, job_id: str, validator: str, answer: str) -> None:
         with self._begin() as connection:

@@ -27,12 +27,16 @@ class Miner(BaseModel):
 
 
 class MinerSettings(BaseModel):
-    """The content of `miners.toml`; paths are relative to the file."""
+    """The content of `miners.toml`; paths are relative to the file.
+
+    `public_url` is where validators find the base paths, if that is not host and port.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
+    public_url: str | None = None
     temporal_address: str
     temporal_namespace: str = "default"
     data_dir: Path
@@ -41,6 +45,7 @@ class MinerSettings(BaseModel):
     gfs_product: str = "pgrb2.0p25"
     climatology_url: str
     extra_layouts: Path | None = None
+    egress_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     planet_seed: int = 1
     activity_threads: int = Field(default=4, ge=1)
     miners: tuple[Miner, ...] = Field(alias="miner", min_length=1)

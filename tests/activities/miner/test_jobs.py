@@ -22,6 +22,7 @@ JOB = Job(
     grid="5p625-small",
     layout_digest="11" * 32,
     score_spec_digest="22" * 32,
+    input_data_hash="33" * 32,
     call="{}",
     received_at="2026-11-22T21:30:00Z",
 )
@@ -56,8 +57,8 @@ def test_job_goes_through_its_stages_and_the_first_commitment_stands(jobs: Jobs)
         "writing",
         None,
     )
-    assert jobs.sign(JOB.job_id, '{"root":1}', "s1").commitment == '{"root":1}'
-    assert jobs.sign(JOB.job_id, '{"root":2}', "s2").commitment == '{"root":1}'
+    assert jobs.sign(JOB.job_id, '{"root":1}', "s1") == '{"root":1}'
+    assert jobs.sign(JOB.job_id, '{"root":2}', "s2") == '{"root":1}'
     jobs.enter(JOB.job_id, "writing")
     jobs.fail(JOB.job_id, "storage_failed", "")
     signed = jobs.get(JOB.job_id)

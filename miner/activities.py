@@ -1,0 +1,160 @@
+"""The miner's activities: thin steps between the job table, the library, the kinds of forecast and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+
+from temporalio import activity
+
+from activities import attempts
+from activities.messages.inference import (
+    Expired,
+    FetchedInputs,
+    Inferred,
+    MinerJobInput,
+    SignedCommitment,
+    Submission,
+    SubmitCommitment,
+    WrittenStore,
+)
+from activities.signatures.inference import InferenceActivities
+from miner.forecasts import KINDS, Forecaster, Inputs
+from miner.inputs import Library
+from miner.jobs import Job, Stage
+from miner.premises import HostedMiner, Premises
+from miner.store_writer import StoreWriter
+from miner.submission import submit
+from protocol.commitment import Commitment
+from protocol.layout import Layout, load_layout
+from protocol.messages import ForecastRequestData
+from weather.faults import PrerequisiteMissing
+
+SIX_HOURS = timedelta(hours=6)
+FAILED: dict[Stage, str] = {
+    "fetching": "input_unavailable",
+    "inference": "inference_failed",
+    "writing": "storage_failed",
+}
+
+
+class MinerActivities(InferenceActivities):
+    """Serves all miners of the process, by the hotkey of the job."""
+
+    def __init__(self, miners: Mapping[str, HostedMiner], premises: Premises, library: Library, seed: int) -> None:
+        self._miners = miners
+        self._premises = premises
+        self._library = library
+        self._seed = seed
+
+    @activity.defn
+    def fetch_gfs(self, job: MinerJobInput) -> FetchedInputs:
+        with _Work(self._premises, job, "fetching"):
+            call, layout = self._call(job)
+            fields = self._library.fetch(call, layout.grid_value, lambda *done: attempts.heartbeat(list(done)))
+        return FetchedInputs(input_data_hash=call.input_data_hash, fields=fields)
+
+    @activity.defn
+    def run_inference(self, job: MinerJobInput) -> Inferred:
+        with _Work(self._premises, job, "inference"):
+            call, layout = self._call(job)
+            writer = StoreWriter(self._premises.store(job.job_id), layout)
+            leads = layout.lead_time_hours
+            done = len(leads) if writer.complete else (attempts.resumed() or 0) * writer.unfinished.exists()
+            forecast = self._forecaster(job, call, layout) if done < len(leads) else None
+            while forecast and done < len(leads):
+                writer.write_lead(leads[done], forecast(leads[done]))
+                done += 1
+                attempts.heartbeat(done)
+        return Inferred(leads=len(leads))
+
+    @activity.defn
+    def write_store(self, job: MinerJobInput) -> WrittenStore:
+        with _Work(self._premises, job, "writing"):
+            call, layout = self._call(job)
+            writer = StoreWriter(self._premises.store(job.job_id), layout)
+            manifest = writer.finish(call.identity(job.hotkey))
+            tamper = self._miners[job.hotkey].cheat.tamper
+            if tamper and not writer.complete:
+                tamper(writer.unfinished, layout)
+            writer.publish()
+        return WrittenStore(root=manifest.root, object_count=manifest.object_count, total_bytes=manifest.total_bytes)
+
+    @activity.defn
+    def sign_commitment(self, job: MinerJobInput) -> SignedCommitment:
+        call, layout = self._call(job)
+        manifest = StoreWriter(self._premises.store(job.job_id), layout).finish(call.identity(job.hotkey))
+        commitment = Commitment(
+            **call.identity(job.hotkey).model_dump(),
+            score_spec_digest=call.score_spec_digest,
+            input_data_hash=call.input_data_hash,
+            root=manifest.root,
+            object_count=manifest.object_count,
+            total_bytes=manifest.total_bytes,
+            salt=secrets.token_hex(32),
+        )
+        signature = commitment.sign(self._miners[job.hotkey].key)
+        stored = self._premises.jobs.sign(job.job_id, commitment.canonical.decode(), signature)
+        return SignedCommitment(commitment_digest=Commitment.parse(stored.encode()).digest)
+
+    @activity.defn
+    def submit_commitment(self, request: SubmitCommitment) -> Submission:
+        job, validator = request.job, request.validator
+        offer = self._job(job).offer
+        if offer is None:
+            raise PrerequisiteMissing(f"job {job.job_id} is not signed")
+        answer = asyncio.run(submit(offer, validator, self._miners[job.hotkey], self._premises))
+        self._premises.jobs.keep_receipt(job.job_id, validator, answer.body.decode())
+        return Submission(validator=validator, leaf_index=answer.receipt.leaf_index, in_time=answer.in_time)
+
+    @activity.defn
+    def expire_store(self, job: MinerJobInput) -> Expired:
+        _, layout = self._call(job)
+        self._premises.jobs.expire(job.job_id, self._premises.clock.now())
+        StoreWriter(self._premises.store(job.job_id), layout).remove()
+        return Expired(objects=len(layout.object_set()))
+
+    def _forecaster(self, job: MinerJobInput, call: ForecastRequestData, layout: Layout) -> Forecaster:
+        me, library, grid, channels = self._miners[job.hotkey], self._library, layout.grid_value, layout.fields()
+        fetched = library.inputs(call.input_data_hash, grid)
+        inputs = Inputs(
+            name=me.settings.name,
+            layout=layout,
+            init_time=call.gfs_init_time,
+            analysis=fetched.get(call.gfs_init_time, {}),
+            earlier=fetched.get(call.gfs_init_time - SIX_HOURS, {}),
+            climatology=lambda valid_time: library.climatology(valid_time, grid, channels),
+            gfs=lambda lead_hours: library.gfs_forecast(call.gfs_init_time, lead_hours, grid, channels),
+            decode=library.decode,
+            planet_seed=self._seed,
+        )
+        return KINDS[me.cheat.kind or me.settings.kind](inputs, **({} if me.cheat.kind else me.settings.parameters))
+
+    def _call(self, job: MinerJobInput) -> tuple[ForecastRequestData, Layout]:
+        call = ForecastRequestData.parse(self._job(job).call.encode())
+        return call, load_layout(call.grid, self._premises.extra_layouts)
+
+    def _job(self, job: MinerJobInput) -> Job:
+        found = self._premises.jobs.get(job.job_id)
+        if found is None or found.hotkey not in self._miners:
+            raise PrerequisiteMissing(f"job {job.job_id} is not of this process", found=job.hotkey)
+        return found
+
+
+class _Work:
+    """Shows in the job table what is being done, and how it failed."""
+
+    def __init__(self, premises: Premises, job: MinerJobInput, stage: Stage) -> None:
+        self._jobs, self._job_id, self._stage = premises.jobs, job.job_id, stage
+
+    def __enter__(self) -> None:
+        self._jobs.enter(self._job_id, self._stage)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._jobs.fail(self._job_id, FAILED[self._stage], str(error))

@@ -1,0 +1,179 @@
+"""A process that hosts miners: their services on one port and a Temporal worker on the queue `inference`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from ipaddress import ip_network
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from activities import task_queues
+from activities.faults import FaultInterceptor
+from activities.messages.inference import MinerJobInput, Requested
+from activities.signatures.inference import InferenceActivities
+from adapters.climatology import ZarrClimatology
+from adapters.clock import Clock, SystemClock
+from adapters.egress import Egress
+from adapters.grib_decoder import GribDecoder
+from adapters.temporal_client import connect, workflow_runner
+from miner.activities import MinerActivities
+from miner.cheats import cheat_of, silencing
+from miner.forecasts import check_kind
+from miner.inputs import Archives, Library
+from miner.jobs import Jobs
+from miner.premises import HostedMiner, Premises, StartJob
+from miner.service import MinerService
+from miner.settings import Miner, MinerSettings
+from protocol import names
+from protocol.identity import PrivateKey
+from protocol.problems import Refusal
+from protocol.registry import Registry
+from weather.faults import ConfigurationInvalid
+from workflows.failures import FAILURE_TYPES
+from workflows.miner_job import MinerJob
+
+GRACEFUL_SHUTDOWN = timedelta(seconds=30)
+CLOSE_CONNECTIONS_SECONDS = 5
+
+
+async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; what was begun is finished first."""
+    miners = [hosted(settings, miner) for miner in settings.miners]
+    client = await connect(settings.temporal_address, settings.temporal_namespace)
+    premises = open_premises(settings, SystemClock())
+    decoder = GribDecoder.start()
+    archives = Archives(
+        settings.gfs_base_url,
+        settings.gfs_product,
+        ZarrClimatology(settings.climatology_url),
+        decoder,
+        premises.clock,
+    )
+    library = Library(archives, settings.data_dir)
+    activities = MinerActivities({one.key.hotkey: one for one in miners}, premises, library, settings.planet_seed)
+    server = Server(miners, premises, job_starter(client))
+    try:
+        with ThreadPoolExecutor(settings.activity_threads) as threads, _bound(settings) as listener:
+            async with inference_worker(client, activities, threads):
+                await server.serve_until(stop, listener)
+    finally:
+        premises.jobs.close()
+        decoder.close()
+
+
+def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
+    """The miner with its key, or `ConfigurationInvalid`."""
+    check_kind(miner)
+    try:
+        key = PrivateKey.load(miner.key_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationInvalid(f"key of miner {miner.name}: {error}") from error
+    public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    return HostedMiner(miner, key, cheat_of(miner), public_url + miner.base_path)
+
+
+def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
+    """What the miners share; the data folder is made."""
+    try:
+        registry = Registry.parse(settings.registry.read_bytes())
+    except OSError as error:
+        raise ConfigurationInvalid(f"registry: {error}") from error
+    return Premises(
+        registry=registry,
+        jobs=Jobs(settings.data_dir / "miner.sqlite"),
+        data_dir=settings.data_dir,
+        extra_layouts=settings.extra_layouts,
+        clock=clock,
+        egress=Egress(clock, tuple(ip_network(network) for network in settings.egress_allow)),
+        started_at=clock.now(),
+    )
+
+
+def job_starter(client: Client) -> StartJob:
+    """Start `MinerJob` under its business id with the validator's request, or tell the running one."""
+
+    async def start(job: MinerJobInput, wanted: Requested) -> None:
+        try:
+            await client.start_workflow(
+                MinerJob.run,
+                job,
+                id=names.miner_job_workflow_id(job.hotkey, job.run_id),
+                task_queue=task_queues.INFERENCE,
+                start_signal="requested",
+                start_signal_args=[wanted],
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                static_summary=f"{job.name} · {job.run_id}",
+            )
+        except WorkflowAlreadyStartedError:
+            return  # it was done, kept and expired
+        except RPCError as error:
+            raise Refusal("NotReady", f"Temporal does not start the job: {error.message}") from error
+
+    return start
+
+
+def inference_worker(client: Client, activities: InferenceActivities, threads: ThreadPoolExecutor) -> Worker:
+    """The worker of the queue `inference`."""
+    return Worker(
+        client,
+        task_queue=task_queues.INFERENCE,
+        workflows=[MinerJob],
+        activities=[getattr(activities, name) for name in sorted(InferenceActivities.__abstractmethods__)],
+        activity_executor=threads,
+        max_concurrent_activities=threads._max_workers,
+        workflow_runner=workflow_runner(),
+        interceptors=[FaultInterceptor()],
+        workflow_failure_exception_types=FAILURE_TYPES,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+
+
+class Server(uvicorn.Server):
+    """The services of all miners; signals are the business of the process, not of the server."""
+
+    def __init__(self, miners: Sequence[HostedMiner], premises: Premises, start_job: StartJob) -> None:
+        routes = [Mount(miner.settings.base_path, MinerService(miner, premises, start_job).app()) for miner in miners]
+        silent = [miner.settings.base_path for miner in miners if miner.cheat.silent]
+        super().__init__(
+            uvicorn.Config(
+                Starlette(routes=routes),
+                http=silencing(silent),
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def serve_until(self, stop: asyncio.Event, listener: socket.socket) -> None:
+        """Serve on a bound socket until `stop` is set."""
+        serving = asyncio.create_task(self.serve([listener]))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        self.should_exit = True
+        stopping.cancel()
+        await serving
+
+
+def _bound(settings: MinerSettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        raise ConfigurationInvalid(f"port {settings.port} of {settings.host}: {error}") from error

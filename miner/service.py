@@ -1,0 +1,276 @@
+"""The miner's side of the calls 1, 2, 4, 5, 6 and 7: one Starlette application a miner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from activities.messages.inference import MinerJobInput, Requested
+from miner.jobs import Job, OtherJob, job_of
+from miner.premises import HostedMiner, Premises, StartJob
+from miner.store_writer import MANIFEST
+from protocol import names
+from protocol.commitment import first_broken
+from protocol.document import Document
+from protocol.layout import Layout, load_layout
+from protocol.messages import (
+    CommitmentData,
+    ForecastAnswer,
+    ForecastRequest,
+    JobError,
+    KerchunkCompleted,
+    KerchunkError,
+    KerchunkNotFound,
+    KerchunkProcessing,
+    KerchunkRequest,
+    ReceiptDelivery,
+    ReceiptStored,
+    Request,
+)
+from protocol.problems import PROBLEMS, Refusal, problem
+from protocol.tokens import (
+    LONGEST_ACCESS,
+    Access,
+    Answer,
+    Call,
+    Gate,
+    RequestClaims,
+    check_access,
+    sign_access,
+    sign_answer,
+    verify_request,
+)
+from weather.faults import ConfigurationInvalid, LedgerUnavailable, StoreUnavailable
+
+RETRY_AFTER_SECONDS = 30
+
+Body = TypeVar("Body", bound=Request)
+Handler = Callable[[RequestClaims, Body], Awaitable[tuple[int, Document]]]
+
+
+class MinerService:
+    """One miner; requests are verified, answers signed, and nothing is shown without an access token."""
+
+    def __init__(self, me: HostedMiner, premises: Premises, start_job: StartJob) -> None:
+        self._me = me
+        self._premises = premises
+        self._start_job = start_job
+        self._seen: dict[str, datetime] = {}
+        self._layouts: dict[str, tuple[Layout, frozenset[str]]] = {}
+        self._gate = Gate(premises.registry.validator_keys, self._first_use, premises.started_at.replace(microsecond=0))
+
+    def app(self) -> ASGIApp:
+        """The application below the base path."""
+        routes = [
+            Route("/health", self.health),
+            self._post("/weather-forecast-request", ForecastRequest, self._forecast),
+            self._post("/weather-kerchunk-request", KerchunkRequest, self._kerchunk),
+            self._post("/weather-receipt", ReceiptDelivery, self._receipt),
+            Route("/zarr/{job_id}/{path:path}", self.store_object, methods=["GET"]),
+        ]
+        service = Starlette(routes=routes)
+        service.router.redirect_slashes = False
+        return self._me.cheat.mask(service) if self._me.cheat.mask else service
+
+    async def health(self, request: HttpRequest) -> Response:
+        """Call 1: 503 unless database and disk were written and read just now."""
+        try:
+            await asyncio.to_thread(self._probe)
+        except (OSError, LedgerUnavailable) as error:
+            return self._refuse(request, None, Refusal("NotReady", str(error)))
+        return _json(
+            200,
+            {
+                "status": "ok",
+                "protocol": [names.PROTOCOL],
+                "hotkey": self._me.key.hotkey,
+                "network": self._premises.registry.network,
+                "time": names.format_time(self._now().replace(microsecond=0)),
+            },
+        )
+
+    async def store_object(self, request: HttpRequest) -> Response:
+        """Calls 6 and 7: the bytes as committed."""
+        job_id, path = request.path_params["job_id"], request.path_params["path"]
+        try:
+            check_access(_bearer(request), self._me.key.hotkey, job_id, self._now())
+            body = await asyncio.to_thread(self._read, job_id, path)
+        except Refusal as refusal:
+            return self._refuse(request, None, refusal)
+        except LedgerUnavailable as error:
+            return self._refuse(request, None, Refusal("NotReady", str(error)))
+        return Response(body, media_type="application/octet-stream")
+
+    def _post(self, path: str, kind: type[Body], handler: Handler[Body]) -> Route:
+        async def endpoint(request: HttpRequest) -> Response:
+            claims = None
+            try:
+                body = await _read_body(request, kind.max_bytes)
+                claims = self._authenticate(request, path, body)
+                status, document = await handler(claims, kind.read(body, claims.jti))
+                return self._signed(claims, _json(status, document.value))
+            except Refusal as refusal:
+                return self._refuse(request, claims, refusal)
+            except (LedgerUnavailable, StoreUnavailable) as fault:
+                return self._refuse(request, claims, Refusal("NotReady", fault.detail))
+
+        return Route(path, endpoint, methods=["POST"])
+
+    async def _forecast(self, claims: RequestClaims, request: ForecastRequest) -> tuple[int, Document]:
+        call, me = request.data, self._me
+        expected = names.job_id(self._premises.registry.network, call.run_id, me.key.hotkey)
+        if call.job_id != expected:
+            raise Refusal("Unsupported", "job of another network or miner", found=call.job_id, expected=expected)
+        call.require_layout(self._layout(call.grid)[0])
+        try:
+            job, created = await asyncio.to_thread(
+                self._premises.jobs.receive, job_of(call, me.key.hotkey, self._now())
+            )
+        except OtherJob as other:
+            raise Refusal("JobConflict", str(other)) from other
+        start = MinerJobInput(
+            job_id=job.job_id,
+            hotkey=job.hotkey,
+            run_id=job.run_id,
+            name=me.settings.name,
+            hold_back=me.cheat.hold_back,
+        )
+        wanted = Requested(validator=claims.iss, deadline=call.commit_deadline, retain_until=call.retain_until)
+        await self._start_job(start, wanted)
+        answer = ForecastAnswer(
+            job_id=job.job_id, status=job.status, input_data_hash=_inputs_read(job), error=_error(job)
+        )
+        return 202 if created else 200, answer
+
+    async def _kerchunk(self, claims: RequestClaims, request: KerchunkRequest) -> tuple[int, Document]:
+        job = await asyncio.to_thread(self._premises.jobs.get, request.data.job_id)
+        if job is None or job.hotkey != self._me.key.hotkey or job.expired_at:
+            return 200, KerchunkNotFound(job_id=request.data.job_id)
+        if job.offer:
+            return 200, self._completed(job, claims.iss, job.offer)
+        if error := _error(job):
+            return 200, KerchunkError(job_id=job.job_id, error=error)
+        stage = KerchunkProcessing(
+            job_id=job.job_id,
+            stage=job.stage,
+            input_data_hash=_inputs_read(job),
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        )
+        return 200, stage
+
+    async def _receipt(self, claims: RequestClaims, request: ReceiptDelivery) -> tuple[int, Document]:
+        run_id = request.data.receipt.entry.run_id
+        job_id = names.job_id(self._premises.registry.network, run_id, self._me.key.hotkey)
+        job = await asyncio.to_thread(self._premises.jobs.get, job_id)
+        if job is None or job.offer is None:
+            raise Refusal("UnknownJob", f"no commitment for {run_id}")
+        if broken := first_broken(job.offer, request.data, self._me.key.hotkey, claims.iss):
+            raise Refusal("BindingMismatch", f"{broken} does not hold")
+        await asyncio.to_thread(self._premises.jobs.keep_receipt, job_id, claims.iss, request.data.body.decode())
+        return 200, ReceiptStored(job_id=job_id)
+
+    def _completed(self, job: Job, validator: str, offer: CommitmentData) -> KerchunkCompleted:
+        access = Access(self._me.key.hotkey, validator, job.job_id)
+        return KerchunkCompleted(
+            job_id=job.job_id,
+            access_token=sign_access(self._me.key, access, str(uuid4()), (self._now(), LONGEST_ACCESS)),
+            zarr_store_url=f"{self._me.base_url}/zarr/{job.job_id}/",
+            verification_hash=offer.commitment["root"],
+            commitment=offer.commitment,
+            signature=offer.signature,
+        )
+
+    def _read(self, job_id: str, path: str) -> bytes:
+        job = self._premises.jobs.get(job_id)
+        served = job is not None and job.commitment and (path == MANIFEST or path in self._layout(job.grid)[1])
+        try:
+            if served:
+                return (self._premises.store(job_id) / path).read_bytes()
+        except FileNotFoundError:
+            pass
+        raise Refusal("UnknownJob", f"no object {path[:200]} of job {job_id[:36]}")
+
+    def _layout(self, grid: str) -> tuple[Layout, frozenset[str]]:
+        if grid not in self._layouts:
+            try:
+                layout = load_layout(grid, self._premises.extra_layouts)
+            except ConfigurationInvalid as unknown:
+                raise Refusal("Unsupported", str(unknown)) from unknown
+            self._layouts[grid] = layout, frozenset(layout.object_set())
+        return self._layouts[grid]
+
+    def _authenticate(self, request: HttpRequest, path: str, body: bytes) -> RequestClaims:
+        url_path = urlsplit(self._me.base_url).path + path
+        call = Call(audience=self._me.key.hotkey, method=request.method, path=url_path, body=body)
+        return verify_request(_bearer(request), call, self._gate, self._now())
+
+    def _first_use(self, jti: str, kept_until: datetime) -> bool:
+        now = self._now()
+        self._seen = {old: until for old, until in self._seen.items() if until >= now}
+        return self._seen.setdefault(jti, kept_until) is kept_until
+
+    def _now(self) -> datetime:
+        return self._premises.clock.now()
+
+    def _probe(self) -> None:
+        path = self._premises.data_dir / f"probe-{self._me.settings.name}"
+        path.write_bytes(b"probe")
+        path.read_bytes()
+        self._premises.jobs.probe()
+
+    def _refuse(self, request: HttpRequest, claims: RequestClaims | None, refusal: Refusal) -> Response:
+        document = problem(
+            refusal.code, refusal.detail, instance=request.url.path, found=refusal.found, expected=refusal.expected
+        )
+        response = _json(PROBLEMS[refusal.code][0], document.value, "application/problem+json")
+        if response.status_code == 503:
+            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response if claims is None else self._signed(claims, response)
+
+    def _signed(self, claims: RequestClaims, response: Response) -> Response:
+        answer = Answer(claims.iss, claims.jti, response.status_code, bytes(response.body))
+        response.headers["Barograph-Answer"] = sign_answer(self._me.key, answer, self._now())
+        return response
+
+
+def _inputs_read(job: Job) -> str | None:
+    return None if job.stage == "fetching" else job.input_data_hash
+
+
+def _error(job: Job) -> JobError | None:
+    if job.status != "error":
+        return None
+    return JobError.of_value({"code": job.error_code, "detail": job.error_detail or ""})
+
+
+def _json(status: int, value: object, media_type: str = "application/json") -> Response:
+    return Response(json.dumps(value, separators=(",", ":")), status, media_type=media_type)
+
+
+def _bearer(request: HttpRequest) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Refusal("Unauthenticated", "no bearer token")
+    return token
+
+
+async def _read_body(request: HttpRequest, max_bytes: int) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refusal("NotAcceptable", "the body is not application/json")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Refusal("TooLarge", "body above its limit", expected=max_bytes)
+    return bytes(body)
