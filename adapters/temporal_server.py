@@ -7,14 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -23,9 +29,7 @@ from weather.faults import ConfigurationInvalid, PlatformFault
 RETENTION = timedelta(days=30)
 READY_SECONDS = 15.0
 _KEYWORDS = ("Run", "Miner", "Stage", "Pass", "Campaign", "Cause", "Spec", "TruthVersion")
-SEARCH_ATTRIBUTES = {"BarographInit": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME} | {
-    f"Barograph{name}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in _KEYWORDS
-}
+SEARCH_ATTRIBUTES = {"BarographInit": "Datetime"} | {f"Barograph{name}": "Keyword" for name in _KEYWORDS}
 
 
 def find_binary() -> Path:
@@ -77,16 +81,31 @@ async def namespace_problem(client: Client) -> str | None:
     return None
 
 
+async def wait_until_polled(client: Client, queues: Iterable[tuple[str, TaskQueueType.ValueType]], pid: int) -> None:
+    """Return when the process polls each queue; it must keep the SDK's identity, `<pid>@<host>`."""
+    for name, kind in queues:
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=name), task_queue_type=kind
+        )
+        while True:
+            described = await client.workflow_service.describe_task_queue(request)
+            if any(poller.identity.startswith(f"{pid}@") for poller in described.pollers):
+                break
+            await asyncio.sleep(0.2)
+
+
 async def missing_search_attributes(client: Client) -> dict[str, IndexedValueType.ValueType]:
     """The attributes that a start could not carry; ConfigurationInvalid where one has another type."""
-    listed = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=client.namespace)
-    )
-    there = dict(listed.custom_attributes)
-    wrong = [name for name, kind in SEARCH_ATTRIBUTES.items() if there.get(name, kind) != kind]
-    if wrong:
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    there = (await client.operator_service.list_search_attributes(request)).custom_attributes
+    wanted = {name: _indexed(kind) for name, kind in SEARCH_ATTRIBUTES.items()}
+    if wrong := [name for name, kind in wanted.items() if there.get(name, kind) != kind]:
         raise ConfigurationInvalid(f"search attributes of another type: {', '.join(wrong)}")
-    return {name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in there}
+    return {name: kind for name, kind in wanted.items() if name not in there}
+
+
+def _indexed(kind: str) -> IndexedValueType.ValueType:
+    return IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}")
 
 
 async def prepare(client: Client) -> None:

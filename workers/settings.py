@@ -16,7 +16,7 @@ PREFIX = "BAROGRAPH_"
 Mode = Literal["prepare", "evaluate", "hybrid", "control", "publish", "inference", "all"]
 _CONTROL = ("ledger_url", "registry_path", "hotkey_path", "validator_port")
 _PREPARE = ("era5_zarr_url", "climatology_url")
-_EVALUATE = ("request_key_path",)
+_EVALUATE = ("registry_path", "request_key_path")
 REQUIRED: dict[str, tuple[str, ...]] = {
     "prepare": _PREPARE,
     "evaluate": _EVALUATE,
@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     """What is null is required only in some modes, or is switched off."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True
+        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True, env_parse_none_str="none"
     )
 
     network: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     registry_path: Path | None = None
     hotkey_path: Path | None = None
     request_key_path: Path | None = None
+    max_hotkeys_per_address: Count | None = 8
     egress_allow: Networks = ()
     validator_host: str = "127.0.0.1"
     validator_port: Port | None = None

@@ -10,6 +10,7 @@ from workers.settings import load_settings
 GIVEN = {
     "BAROGRAPH_NETWORK": "test",
     "BAROGRAPH_OBJECT_STORE": "file:///tmp/objects",
+    "BAROGRAPH_REGISTRY_PATH": "registry.toml",
     "BAROGRAPH_REQUEST_KEY_PATH": "request.key",
     "TEMPORAL_ADDRESS": "127.0.0.1:7233",
     "TEMPORAL_NAMESPACE": "default",
@@ -36,6 +37,12 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.egress_allow == (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     assert settings.gfs_base_urls == ("http://127.0.0.1:1/a",)
+
+
+def test_a_limit_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().max_hotkeys_per_address == 8
+    monkeypatch.setenv("BAROGRAPH_MAX_HOTKEYS_PER_ADDRESS", "none")
+    assert load_settings().max_hotkeys_per_address is None
 
 
 def test_the_ancestors_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +72,6 @@ def test_every_setting_that_does_not_hold_is_named_at_once(monkeypatch: pytest.M
         "BAROGRAPH_LEDGER_URL",
         "BAROGRAPH_NETWORK",
         "BAROGRAPH_OBJECT_STORE",
-        "BAROGRAPH_REGISTRY_PATH",
         "BAROGRAPH_VALIDATOR_PORT",
         "TEMPORAL_ADDRESS",
     }

@@ -1,0 +1,241 @@
+"""One machine, no service to install: the files, environments and processes of an embedded stack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from temporalio.api.enums.v1 import TaskQueueType
+
+from activities import task_queues
+from adapters import temporal_server
+from adapters.ledger.engine import upgrade
+from adapters.temporal_client import connect
+from protocol.identity import PrivateKey
+from protocol.layout import load_layout
+from starter.ports import LOOPBACK, free_ports, require_free
+from starter.state_folder import StateFolder
+from starter.supervisor import Process
+
+NAMESPACE = "default"
+VALIDATOR = "validator"
+REQUESTS = "requests"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+_HYBRID = (task_queues.ACQUIRE, task_queues.MINERS, task_queues.DOWNLOADS, task_queues.SCORE)
+POLLED = {
+    "control": ((task_queues.CONTROL, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW), (task_queues.CONTROL, _ACTIVITY)),
+    "hybrid": tuple((queue, _ACTIVITY) for queue in _HYBRID),
+}
+
+
+@dataclass(frozen=True)
+class Ports:
+    temporal: int
+    archive: int
+    validator: int
+    miners: int
+    ui: int | None = None
+
+    @classmethod
+    def free(cls, *, ui: bool = False) -> Self:
+        return cls(*free_ports(5 if ui else 4))
+
+    def require_free(self) -> None:
+        for purpose, port in vars(self).items():
+            if port is not None:
+                require_free(port, purpose)
+
+
+@dataclass(frozen=True)
+class World:
+    grid: str = "5p625-small"
+    seed: int = 1
+    product: str = "pgrb2.5p62"
+    grid_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class MinerPlan:
+    name: str
+    kind: str = "persistence"
+    cheat: str | None = None
+    parameters: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EmbeddedStack:
+    """`settings` is more environment of the workers; without `durable` power loss may take the last commits."""
+
+    folder: StateFolder
+    ports: Ports
+    world: World
+    miners: Sequence[MinerPlan]
+    network: str = "embedded"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    durable: bool = True
+
+    @property
+    def temporal_address(self) -> str:
+        return f"{LOOPBACK}:{self.ports.temporal}"
+
+    def write_files(self) -> None:
+        """Keys that are not there yet, `registry.toml`, `miners.toml`, `archive.json` and the ledger's schema."""
+        files = {"registry.toml": self._registry(), "miners.toml": self._miners(), "archive.json": self._archive()}
+        for name, text in files.items():
+            (self.folder.root / name).write_text(text, encoding="utf-8")
+        upgrade(self.folder.ledger_url)
+
+    def processes(self) -> list[Process]:
+        """In the order of their start."""
+        return [
+            self._temporal(),
+            self._server("archive", "--settings", "archive.json", self.ports.archive),
+            self._worker("control"),
+            self._worker("hybrid"),
+            self._server("miners", "--config", "miners.toml", self.ports.miners),
+        ]
+
+    def environment(self, mode: str) -> dict[str, str]:
+        """Of a worker, or of a client with mode `control`; only `control` knows ledger and hotkey."""
+        root, archive = self.folder.root, f"http://{LOOPBACK}:{self.ports.archive}"
+        shared = {
+            "TEMPORAL_ADDRESS": self.temporal_address,
+            "TEMPORAL_NAMESPACE": NAMESPACE,
+            "BAROGRAPH_WORKER_MODE": mode,
+            "BAROGRAPH_NETWORK": self.network,
+            "BAROGRAPH_OBJECT_STORE": self.folder.object_store_url,
+            "BAROGRAPH_REGISTRY_PATH": str(root / "registry.toml"),
+            "BAROGRAPH_GRID": self.world.grid,
+            "BAROGRAPH_GRID_FOLDER": str(self.world.grid_folder or ""),
+            "BAROGRAPH_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+            "BAROGRAPH_MAX_HOTKEYS_PER_ADDRESS": "none",
+            "BAROGRAPH_GFS_BASE_URLS": archive,
+            "BAROGRAPH_GFS_PRODUCT": self.world.product,
+            "BAROGRAPH_ERA5_ZARR_URL": f"{archive}/era5",
+            "BAROGRAPH_CLIMATOLOGY_URL": f"{archive}/climatology",
+        }
+        control = {
+            "BAROGRAPH_LEDGER_URL": self.folder.ledger_url,
+            "BAROGRAPH_HOTKEY_PATH": str(self.folder.key_file(VALIDATOR)),
+            "BAROGRAPH_VALIDATOR_PORT": str(self.ports.validator),
+        }
+        caller = {"BAROGRAPH_REQUEST_KEY_PATH": str(self.folder.key_file(REQUESTS))}
+        return {**ONE_THREAD, **shared, **(control if mode == "control" else caller), **self.settings}
+
+    def _temporal(self) -> Process:
+        async def ready(_pid: int) -> None:
+            await temporal_server.prepare(await connect(self.temporal_address, NAMESPACE))
+
+        database, ports = self.folder.temporal_database, self.ports
+        argv = temporal_server.start_command(
+            temporal_server.find_binary(), database, ports.temporal, ports.ui, durable=self.durable
+        )
+        return replace(self._process("temporal", argv, ready), ready_seconds=temporal_server.READY_SECONDS)
+
+    def _worker(self, mode: str) -> Process:
+        async def ready(pid: int) -> None:
+            client = await connect(self.temporal_address, NAMESPACE)
+            await temporal_server.wait_until_polled(client, POLLED[mode], pid)
+            if mode == "control":
+                await _listening(self.ports.validator)
+
+        argv = [sys.executable, "-m", "starter", "worker", "--mode", mode]
+        return replace(self._process(f"worker-{mode}", argv, ready), environment=self.environment(mode))
+
+    def _server(self, name: str, option: str, file: str, port: int) -> Process:
+        argv = [sys.executable, "-m", "starter", name, "serve", option, str(self.folder.root / file)]
+        return self._process(name, argv, lambda _pid: _listening(port))
+
+    def _process(self, name: str, argv: Sequence[str], ready: Callable[[int], Awaitable[None]]) -> Process:
+        return Process(name, argv, self.folder.log_file(name), self.folder.pid_file(name), ONE_THREAD, ready)
+
+    def _hotkey(self, name: str) -> str:
+        path = self.folder.key_file(name)
+        if not path.exists():
+            PrivateKey.generate().save(path)
+        return PrivateKey.load(path).hotkey
+
+    def _registry(self) -> str:
+        validator = {
+            "name": VALIDATOR,
+            "hotkey": self._hotkey(VALIDATOR),
+            "request_keys": [self._hotkey(REQUESTS)],
+            "base_url": f"http://{LOOPBACK}:{self.ports.validator}",
+        }
+        miners = [
+            {
+                "name": miner.name,
+                "hotkey": self._hotkey(_key_name(miner)),
+                "base_url": f"http://{LOOPBACK}:{self.ports.miners}/{miner.name}",
+            }
+            for miner in self.miners
+        ]
+        return _toml({"network": self.network}, validator=[validator], miner=miners)
+
+    def _miners(self) -> str:
+        archive = f"http://{LOOPBACK}:{self.ports.archive}"
+        host = {
+            "port": self.ports.miners,
+            "temporal_address": self.temporal_address,
+            "temporal_namespace": NAMESPACE,
+            "data_dir": "miners",
+            "registry": "registry.toml",
+            "gfs_base_url": archive,
+            "gfs_product": self.world.product,
+            "climatology_url": f"{archive}/climatology",
+            "extra_layouts": self.world.grid_folder,
+            "planet_seed": self.world.seed,
+        }
+        miners = [
+            {**asdict(miner), "key_file": str(self.folder.key_file(_key_name(miner))), "base_path": f"/{miner.name}"}
+            for miner in self.miners
+        ]
+        return _toml(host, miner=miners)
+
+    def _archive(self) -> str:
+        folder = self.world.grid_folder
+        settings = {
+            "port": self.ports.archive,
+            "grid_name": self.world.grid,
+            "levels": load_layout(self.world.grid, folder).level_hectopascal,
+            "seed": self.world.seed,
+            "product": self.world.product,
+            "layouts": folder and str(folder),
+        }
+        return json.dumps(settings, indent=2)
+
+
+def _key_name(miner: MinerPlan) -> str:
+    return f"miner-{miner.name}"
+
+
+def _toml(table: Mapping[str, object], **tables: Sequence[Mapping[str, object]]) -> str:
+    parts = [("", table), *((f"[[{name}]]\n", each) for name, several in tables.items() for each in several)]
+    return "\n".join(head + "".join(_members(each)) for head, each in parts)
+
+
+def _members(table: Mapping[str, object]) -> list[str]:
+    return [f"{name} = {_value(value)}\n" for name, value in table.items() if value is not None]
+
+
+def _value(value: object) -> str:
+    """JSON is TOML for strings, numbers and lists; a table inside is written in line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_value(each)}" for name, each in value.items()) + " }"
+    return json.dumps(value, default=str)
+
+
+async def _listening(port: int) -> None:
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.close()
+            return await writer.wait_closed()
+        await asyncio.sleep(0.1)
