@@ -1,0 +1,120 @@
+"""Verified chunk to canonical field: two fixed decoders in child processes, then every cell must be finite."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Self
+
+import numpy as np
+import zstandard
+from pydantic import BaseModel, ConfigDict
+
+from adapters.child import ChildFailed, ChildPool, ChildRefused
+from adapters.chunk_child import REQUEST
+from adapters.object_store import ObjectStore
+from protocol.layout import Layout
+from weather.faults import DecodedSizeRefused, DecodeFailed, IncompleteForecast, InternalError
+from weather.fields import Field
+
+CHILD = "adapters.chunk_child:decode"
+CHILD_MEMORY_MIB = 1024  # of address space; the child itself goes down to what one chunk may need
+CHILD_WALL_SECONDS = 30.0
+CHILD_CPU_SECONDS = 5
+
+Codec = Literal["zstd", "pcodec"]
+
+
+class FieldCase(BaseModel):
+    """One field of a forecast; surface is level 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variable: str
+    level: int
+    lead_hours: int
+
+
+class FetchedChunk(FieldCase):
+    """A verified chunk in the object store."""
+
+    sha256: str
+    codec: Codec
+
+
+class ChunkDecoder:
+    """Decodes with up to `processes` children; a failure counts only if a fresh child confirms it."""
+
+    def __init__(self, store: ObjectStore, processes: int = 1) -> None:
+        self._store = store
+        self._children = _pool(processes, renew_after=500)
+        self._fresh = _pool(1, renew_after=1)
+
+    def decode_field(self, layout: Layout, chunk: FetchedChunk, valid_time: datetime) -> Field:
+        """The canonical field of the chunk, or the miner's fault in it."""
+        raw = self.decode_bytes(self._store.get(chunk.sha256), chunk.codec, layout.raw_bytes)
+        grid = layout.grid_value
+        values = np.frombuffer(raw, dtype="<f4").reshape(grid.shape)
+        finite = int(np.isfinite(values).sum())
+        if finite != values.size:
+            what = f"{chunk.variable} at {chunk.level} hPa, lead {chunk.lead_hours} h"
+            raise IncompleteForecast(what, found=f"{finite} finite cells", expected=f"{values.size} cells")
+        return Field.of(grid, chunk.variable, chunk.level, valid_time, values)
+
+    def decode_bytes(self, chunk: bytes, codec: Codec, raw_bytes: int) -> bytes:
+        """Exactly `raw_bytes` bytes."""
+        payload = REQUEST.pack(codec.encode(), raw_bytes) + chunk
+        try:
+            return _decoded(self._children, payload)
+        except (ChildFailed, ChildRefused):
+            return self._second_opinion(payload)
+
+    def close(self) -> None:
+        """End the children."""
+        self._children.close()
+        self._fresh.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _second_opinion(self, payload: bytes) -> bytes:
+        try:
+            return _decoded(self._fresh, payload)
+        except ChildRefused as error:
+            if error.code != "MemoryError":
+                raise DecodeFailed("the decoder refused it", found=error.message) from error
+            failure: Exception = error
+        except ChildFailed as error:
+            failure = error
+        self._prove_children()
+        raise DecodeFailed("the decoder died of it, twice", found=failure) from failure
+
+    def _prove_children(self) -> None:
+        """Ours, unless a fresh child decodes a good chunk."""
+        good = zstandard.compress(bytes(8))
+        try:
+            _decoded(self._fresh, REQUEST.pack(b"zstd", 8) + good)
+        except (ChildFailed, ChildRefused) as error:
+            raise InternalError(f"decoding children do not work: {error}") from error
+
+
+def _pool(processes: int, renew_after: int) -> ChildPool:
+    return ChildPool(
+        CHILD,
+        memory_mib=CHILD_MEMORY_MIB,
+        wall_seconds=CHILD_WALL_SECONDS,
+        cpu_seconds=CHILD_CPU_SECONDS,
+        processes=processes,
+        renew_after=renew_after,
+    )
+
+
+def _decoded(children: ChildPool, payload: bytes) -> bytes:
+    try:
+        return children.call(payload)
+    except ChildRefused as error:
+        if error.code == DecodedSizeRefused.__name__:
+            raise DecodedSizeRefused(error.message) from error
+        raise

@@ -1,0 +1,188 @@
+"""The verified download: a manifest against its commitment, metadata against templates, chunks against digests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from adapters.chunk_decoder import Codec, FetchedChunk, FieldCase
+from adapters.miner_client import MinerClient, store_url
+from adapters.object_store import ObjectStore
+from adapters.transfer import AccessTokens, Transfer, TransferBudget
+from protocol.commitment import Commitment
+from protocol.layout import Layout
+from protocol.manifest import Entry, Manifest, size_cap
+from protocol.registry import RosterEntry
+from protocol.store import check_metadata
+from weather.faults import (
+    BadAnswer,
+    ContentCodingRefused,
+    MinerFault,
+    ObjectAbsent,
+    ObjectDigestMismatch,
+    ObjectLengthMismatch,
+    TransferFailed,
+    TransferSlow,
+)
+
+Settled = TypeVar("Settled")
+
+PARALLEL_GETS = 4
+CODECS: dict[str, Codec] = {"zstd": "zstd", "numcodecs.pcodec": "pcodec"}
+OF_ONE_OBJECT = (
+    BadAnswer,
+    ContentCodingRefused,
+    ObjectAbsent,
+    ObjectDigestMismatch,
+    ObjectLengthMismatch,
+    TransferFailed,
+    TransferSlow,
+)
+
+
+@dataclass(frozen=True)
+class CommittedForecast:
+    """Whose forecast, what was committed, and in which layout."""
+
+    miner: RosterEntry
+    commitment: Commitment
+    layout: Layout
+
+
+class VerifiedManifest(BaseModel):
+    """A manifest in the object store that fits its commitment, and whose metadata fits the templates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    size_bytes: int
+
+
+class ObjectFault(FieldCase):
+    """Why one chunk is not there; the others are not concerned."""
+
+    code: str
+    detail: str
+    found: str | None
+    expected: str | None
+
+
+class FetchedLead(BaseModel):
+    """What became of the fields of one lead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunks: tuple[FetchedChunk, ...]
+    faults: tuple[ObjectFault, ...]
+
+
+class _Wanted(NamedTuple):
+    entry: Entry
+    chunk: FetchedChunk
+
+
+class ForecastReader:
+    """Reads stores of miners into the object store, four GETs at a time per miner. One event loop."""
+
+    def __init__(self, calls: MinerClient, store: ObjectStore, budget: TransferBudget | None = None) -> None:
+        self._calls = calls
+        self._store = store
+        self._budget = budget or TransferBudget()
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PARALLEL_GETS))
+
+    async def verify_manifest(self, forecast: CommittedForecast) -> VerifiedManifest:
+        """Steps 1 to 3: token, manifest, metadata; all of it is kept."""
+        commitment = forecast.commitment
+        try:
+            async with asyncio.timeout(self._budget.manifest_round_seconds), self._transfer(forecast) as transfer:
+                body = await transfer.fetch_manifest(size_cap(commitment.object_count))
+                manifest = Manifest.read(body, commitment.job_id, commitment.object_count)
+                manifest.check_against(commitment, forecast.layout)
+                entries = [entry for entry in manifest.objects if entry.path.endswith("zarr.json")]
+                await _all([self._fetch_metadata(transfer, forecast, entry) for entry in entries])
+        except TimeoutError as error:
+            raise TransferSlow("manifest and metadata", expected=f"{self._budget.manifest_round_seconds} s") from error
+        return VerifiedManifest(sha256=await asyncio.to_thread(self._store.put, body), size_bytes=len(body))
+
+    async def fetch_lead(
+        self, forecast: CommittedForecast, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
+    ) -> FetchedLead:
+        """Step 4 for chunks of one lead; one that is kept already is not read again."""
+        wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
+        faults = await self._fetch_missing(forecast, [one for one in wanted if not self._store.has(one.chunk.sha256)])
+        failed = {(fault.variable, fault.level) for fault in faults}
+        chunks = (one.chunk for one in wanted)
+        there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
+        return FetchedLead(chunks=there, faults=tuple(faults))
+
+    @asynccontextmanager
+    async def _transfer(self, forecast: CommittedForecast) -> AsyncGenerator[Transfer]:
+        miner, job_id = forecast.miner, forecast.commitment.job_id
+        tokens = AccessTokens(lambda: self._calls.access_token(miner, job_id))
+        async with self._calls.egress.client(store_url(miner, job_id), miner.tls_sha256) as client:
+            await tokens.current()
+            yield Transfer(client, tokens, self._slots[miner.hotkey], self._budget)
+
+    async def _fetch_metadata(self, transfer: Transfer, forecast: CommittedForecast, entry: Entry) -> None:
+        body = await transfer.fetch_object(entry)
+        check_metadata(entry.path, body, forecast.layout, forecast.commitment)
+        await asyncio.to_thread(self._store.put, body)
+
+    def _wanted(
+        self, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
+    ) -> list[_Wanted]:
+        manifest = Manifest.of_value(json.loads(self._store.get(manifest_sha256)))
+        codecs = {name: self._codec(manifest, name) for name in {name for name, _ in fields}}
+        wanted = []
+        for variable, level in fields:
+            entry = manifest.entry(layout.chunk_path(variable, level, lead_hours))
+            case = FieldCase(variable=variable, level=level, lead_hours=lead_hours)
+            wanted.append(_Wanted(entry, FetchedChunk(**dict(case), sha256=entry.sha256, codec=codecs[variable])))
+        return wanted
+
+    def _codec(self, manifest: Manifest, variable: str) -> Codec:
+        """As the verified metadata of the array says."""
+        metadata = json.loads(self._store.get(manifest.entry(f"{variable}/zarr.json").sha256))
+        return CODECS[metadata["codecs"][-1]["name"]]
+
+    async def _fetch_missing(self, forecast: CommittedForecast, missing: list[_Wanted]) -> list[ObjectFault]:
+        if not missing:
+            return []
+        deadline = asyncio.get_running_loop().time() + self._budget.lead_round_seconds
+        async with self._transfer(forecast) as transfer:
+            settled = await _all([self._fetch_chunk(transfer, one, deadline) for one in missing])
+        return [fault for fault in settled if fault is not None]
+
+    async def _fetch_chunk(self, transfer: Transfer, wanted: _Wanted, deadline: float) -> ObjectFault | None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                body = await transfer.fetch_object(wanted.entry)
+        except TimeoutError:
+            return _object_fault(wanted, TransferSlow(wanted.entry.path, expected="the lead within its round"))
+        except OF_ONE_OBJECT as fault:
+            return _object_fault(wanted, fault)
+        await asyncio.to_thread(self._store.put, body)
+        return None
+
+
+def _object_fault(wanted: _Wanted, fault: MinerFault) -> ObjectFault:
+    case = wanted.chunk.model_dump(include={"variable", "level", "lead_hours"})
+    return ObjectFault(**case, code=fault.code, detail=fault.detail, found=fault.found, expected=fault.expected)
+
+
+async def _all(parts: Iterable[Coroutine[Any, Any, Settled]]) -> list[Settled]:
+    """All results; the first error ends the others and is raised as it is."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
