@@ -1,0 +1,74 @@
+"""Score facts and fault records: written once, never changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import inspect, select
+from sqlalchemy.orm import Session
+
+from adapters.ledger.insertion import absent
+from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
+from adapters.ledger.values import FaultRecord, ScoreFact
+from protocol.facts import fact_document, fault_document
+from weather.faults import LedgerConflict
+
+V = TypeVar("V", ScoreFact, FaultRecord)
+Kind = type[ScoreFactRow] | type[FaultRecordRow]
+
+
+def record_facts(session: Session, facts: Sequence[ScoreFact]) -> None:
+    """Insert those that are absent.
+
+    Raises:
+        LedgerConflict: a stored fact has another document; nothing is overwritten.
+    """
+    _record(session, ScoreFactRow, facts, fact_document)
+
+
+def record_faults(session: Session, faults: Sequence[FaultRecord]) -> None:
+    """Insert those that are absent; evidence of a repetition is not compared.
+
+    Raises:
+        LedgerConflict: a stored record has another code or effect; nothing is overwritten.
+    """
+    _record(session, FaultRecordRow, faults, fault_document)
+
+
+def facts_of(session: Session, run_id: str) -> list[ScoreFact]:
+    """All facts of a run, superseded ones too."""
+    return _stored(session, ScoreFactRow, ScoreFact, run_id)
+
+
+def faults_of(session: Session, run_id: str) -> list[FaultRecord]:
+    """All fault records of a run, in the order in which they became final."""
+    return sorted(_stored(session, FaultRecordRow, FaultRecord, run_id), key=lambda fault: fault.recorded_at)
+
+
+def _record(session: Session, kind: Kind, values: Sequence[V], document: Callable[[V], bytes]) -> None:
+    digests = {hashlib.sha256(document(value)).hexdigest(): value for value in values}
+    if not digests:
+        return
+    rows = [_columns(value) | {"digest": digest} for digest, value in sorted(digests.items())]
+    session.connection().execute(absent(session, kind), rows)
+    runs, leads = {value.run_id for value in values}, {value.lead_hours for value in values}
+    chosen = select(kind.digest).where(kind.run_id.in_(runs), kind.lead_hours.in_(leads))
+    for digest in digests.keys() - set(session.scalars(chosen)):
+        scope = document(digests[digest]).decode()
+        raise LedgerConflict(f"{kind.__tablename__} holds another value under this key", found=scope)
+
+
+def _columns(value: ScoreFact | FaultRecord) -> dict[str, Any]:
+    columns = value.model_dump()
+    columns["pass"] = columns.pop("pass_")
+    return columns
+
+
+def _stored(session: Session, kind: Kind, value: type[V], run_id: str) -> list[V]:
+    columns = [attribute.columns[0].label(attribute.key) for attribute in inspect(kind).column_attrs]
+    chosen = select(*[column for column in columns if column.name != "digest"]).where(kind.run_id == run_id)
+    return [
+        value.model_validate(row) for row in session.execute(chosen.order_by(*inspect(kind).primary_key)).mappings()
+    ]

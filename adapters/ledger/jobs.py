@@ -1,0 +1,58 @@
+"""Scoring jobs: one row a pass, lead and generation."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from adapters.ledger import transitions
+from adapters.ledger.events import Change, record_event
+from adapters.ledger.runs import changed_run
+from adapters.ledger.tables.runs import ForecastRunRow, ScoringJobRow
+from adapters.ledger.values import JobStep
+from protocol.names import pass_workflow_id
+
+EVENTS = {
+    "queued": "run.status_changed",
+    "in_progress": "run.stage_started",
+    "completed": "scores.recorded",
+    "failed": "run.stage_completed",
+}
+
+
+def advance_job(session: Session, step: JobStep) -> ScoringJobRow:
+    """Move a scoring job; one that is already there answers success.
+
+    Raises:
+        LedgerConflict: no such edge.
+    """
+    run = changed_run(session, step.run_id)
+    key = (step.run_id, step.score_type, step.lead_hours, step.generation)
+    row = session.get(ScoringJobRow, key)
+    if row is not None and row.status == step.to:
+        return row
+    transitions.require(transitions.JOB, f"job {key}", row.status if row else None, step.to)
+    if row is None:
+        row = ScoringJobRow(**step.model_dump(include=_KEY))
+        session.add(row)
+    row.status, row.code, row.updated_at = step.to, step.code, step.at
+    row.facts, row.faults = step.facts, step.faults
+    _report(session, run, step)
+    return row
+
+
+def jobs_of(session: Session, run_id: str) -> list[ScoringJobRow]:
+    """The jobs of a run in order of their key."""
+    order = (ScoringJobRow.score_type, ScoringJobRow.lead_hours, ScoringJobRow.generation)
+    return list(session.scalars(select(ScoringJobRow).where(ScoringJobRow.run_id == run_id).order_by(*order)))
+
+
+_KEY = {"run_id", "score_type", "lead_hours", "generation"}
+
+
+def _report(session: Session, run: ForecastRunRow, step: JobStep) -> None:
+    lead = step.lead_hours if step.score_type == "era5_final" else None
+    subject = pass_workflow_id(step.run_id, step.score_type, lead)
+    data = step.model_dump(exclude={"run_id", "at", "score_type"}, exclude_none=True)
+    data |= {"pass": step.score_type, "spec": run.score_spec_digest}
+    record_event(session, run, Change(EVENTS[step.to], subject, f"{step.generation}|{step.to}", step.at, data))

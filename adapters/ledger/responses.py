@@ -1,0 +1,70 @@
+"""What each miner of a run answered: a projection that only rises in rank."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from adapters.ledger import transitions
+from adapters.ledger.events import Change, record_event
+from adapters.ledger.roster import changed_miner
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
+from adapters.ledger.values import ResponseStep
+from protocol.names import miner_workflow_id
+
+EVENTS = {
+    "received": "forecast.requested",
+    "verified_manifest_store_opened": "forecast.verified",
+    "failed_manifest_verification": "forecast.rejected",
+    "verification_error": "forecast.rejected",
+}
+EVIDENCE = ("code", "detail", "found", "expected")
+
+
+def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
+    """Move one miner's row; a step that does not raise its rank writes nothing.
+
+    Raises:
+        LedgerConflict: the step raises the rank over an edge that is not legal, or the miner is not on the roster.
+    """
+    changed_miner(session, step.run_id, step.hotkey)
+    row = session.get(MinerResponseRow, (step.run_id, step.hotkey), populate_existing=True)
+    if row is not None and not _writes(row.status, step.to):
+        return row
+    transitions.require(transitions.RESPONSE, f"miner {step.hotkey}", row.status if row else None, step.to)
+    if row is None:
+        row = MinerResponseRow(run_id=step.run_id, hotkey=step.hotkey, status_ordinal=0)
+        session.add(row)
+    _write(row, step)
+    session.flush()
+    _report(session, row, step)
+    return row
+
+
+def responses_of(session: Session, run_id: str) -> list[MinerResponseRow]:
+    """The rows of a run, by hotkey."""
+    chosen = select(MinerResponseRow).where(MinerResponseRow.run_id == run_id)
+    return list(session.scalars(chosen.order_by(MinerResponseRow.hotkey)))
+
+
+def _writes(status: str, to: str) -> bool:
+    ranks = transitions.RESPONSE_RANKS
+    return ranks[to] > ranks[status] or to in transitions.RESPONSE[status] - transitions.RERUN.get(status, set())
+
+
+def _write(row: MinerResponseRow, step: ResponseStep) -> None:
+    row.status, row.status_ordinal, row.updated_at = step.to, row.status_ordinal + 1, step.at
+    for name in EVIDENCE:
+        setattr(row, name, getattr(step, name))
+    row.input_data_hash = step.input_data_hash or row.input_data_hash
+    row.manifest_digest = step.manifest_digest or row.manifest_digest
+
+
+def _report(session: Session, row: MinerResponseRow, step: ResponseStep) -> None:
+    run = session.get_one(ForecastRunRow, step.run_id)
+    data = {"miner": step.hotkey, "status": step.to}
+    if step.code:
+        data["code"] = step.code
+    kind = EVENTS.get(step.to, "run.status_changed")
+    subject = miner_workflow_id(step.run_id, step.hotkey)
+    record_event(session, run, Change(kind, subject, str(row.status_ordinal), step.at, data))

@@ -1,0 +1,125 @@
+"""The row of a run: opened, moved along its legal edges, closed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from adapters.ledger import transitions
+from adapters.ledger.events import Change, record_event
+from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
+from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
+from adapters.ledger.values import Closing, NewRun, Window
+from weather.faults import LedgerConflict
+
+IDENTITY = (
+    "network",
+    "validator_hotkey",
+    "purpose",
+    "init_time",
+    "grid",
+    "layout_digest",
+    "score_spec_digest",
+    "case_set_digest",
+)
+
+
+def open_run(session: Session, new: NewRun) -> ForecastRunRow:
+    """Store the run as `pending`; again: the stored run with its first configuration.
+
+    Raises:
+        LedgerConflict: the run was opened under other rules.
+    """
+    row = ForecastRunRow(**new.model_dump(), status="pending", status_ordinal=0)
+    run, created = insert_if_absent(session, row, IDENTITY)
+    if created:
+        _audit(session, run, None, "opened", new.opened_at)
+        data = {"spec": new.score_spec_digest, "grid": new.grid, "purpose": new.purpose}
+        record_event(session, run, Change("run.enqueued", run.run_id, "0", new.opened_at, data))
+    return run
+
+
+def advance_run(session: Session, run_id: str, to: str, reason: str, at: datetime) -> ForecastRunRow:
+    """Move the status; a run that is already there answers success.
+
+    Raises:
+        LedgerConflict: no such edge, or an end that only `close_run` may write.
+    """
+    run = changed_run(session, run_id)
+    if run.status == to:
+        return run
+    transitions.require(transitions.RUN, f"run {run_id}", run.status, to)
+    if not transitions.RUN[to]:
+        raise LedgerConflict(f"run {run_id} ends by close_run only", found=to)
+    _move(session, run, to, reason, at)
+    return run
+
+
+def set_window(session: Session, run_id: str, window: Window) -> ForecastRunRow:
+    """Fix the call and its deadline; again: the first window stands."""
+    run = changed_run(session, run_id)
+    if run.requested_at is None:
+        for name, value in window.model_dump().items():
+            setattr(run, name, value)
+    return run
+
+
+def close_run(session: Session, run_id: str, closing: Closing) -> ForecastRunRow:
+    """Freeze outcome and scores; again: the stored outcome stands.
+
+    Raises:
+        LedgerConflict: the run is in no status from which it may end so.
+    """
+    run = changed_run(session, run_id)
+    if run.outcome is not None:
+        return run
+    to = "error" if closing.outcome == "void" else "completed"
+    transitions.require(transitions.RUN, f"run {run_id}", run.status, to)
+    run.outcome, run.outcome_reason, run.coverage = closing.outcome, closing.reason, closing.coverage
+    run.facts_digest, run.faults_digest, run.closed_at = closing.facts_digest, closing.faults_digest, closing.closed_at
+    _move(session, run, to, closing.reason, closing.closed_at)
+    session.add_all(RoundScoreRow(run_id=run_id, **score.model_dump()) for score in closing.scores)
+    session.add_all(LeadScoreRow(run_id=run_id, **score.model_dump()) for score in closing.lead_scores)
+    data = closing.model_dump(include={"outcome", "reason", "coverage", "facts_digest", "faults_digest"})
+    kind = "run.void" if closing.outcome == "void" else "run.completed"
+    record_event(session, run, Change(kind, run_id, "0", closing.closed_at, data))
+    return run
+
+
+def get_run(session: Session, run_id: str) -> ForecastRunRow | None:
+    return session.get(ForecastRunRow, run_id)
+
+
+def list_runs(session: Session, limit: int = 100) -> Sequence[ForecastRunRow]:
+    """The newest runs by init time."""
+    newest = select(ForecastRunRow).order_by(ForecastRunRow.init_time.desc(), ForecastRunRow.run_id)
+    return session.scalars(newest.limit(limit)).all()
+
+
+def changed_run(session: Session, run_id: str) -> ForecastRunRow:
+    """The run, locked for a change.
+
+    Raises:
+        LedgerConflict: it was never opened.
+    """
+    run = locked(session, ForecastRunRow, run_id)
+    if run is None:
+        raise LedgerConflict(f"run {run_id} was never opened")
+    return run
+
+
+def _move(session: Session, run: ForecastRunRow, to: str, reason: str, at: datetime) -> None:
+    origin = run.status
+    run.status, run.status_ordinal = to, run.status_ordinal + 1
+    _audit(session, run, origin, reason, at)
+    data = {"from": origin, "to": to, "reason": reason}
+    record_event(session, run, Change("run.status_changed", run.run_id, str(run.status_ordinal), at, data))
+
+
+def _audit(session: Session, run: ForecastRunRow, origin: str | None, reason: str, at: datetime) -> None:
+    key = {"run_id": run.run_id, "ordinal": run.status_ordinal}
+    session.add(RunTransitionRow(**key, origin=origin, target=run.status, reason=reason, at=at))

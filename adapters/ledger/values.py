@@ -1,0 +1,153 @@
+"""What goes into the ledger and comes out of it, free of SQLAlchemy."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from protocol.commitment import Commitment
+from protocol.facts import FaultRecord as FaultRecord
+from protocol.facts import ScoreFact as ScoreFact
+from protocol.receipt import CommitmentAnswer, Receipt, TreeHead
+
+Outcome = Literal["closed", "closed_partial", "void"]
+Reason = Literal[
+    "complete", "partial", "coverage", "empty_roster", "no_lead", "ingress", "operator", "review", "not_run"
+]
+
+
+class Value(BaseModel):
+    """A frozen value that refuses members it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NewRun(Value):
+    """A run as it is opened; `config` is what the caller wants back, as it was first stored."""
+
+    network: str
+    run_id: str
+    validator_hotkey: str
+    purpose: Literal["live", "hindcast"]
+    init_time: AwareDatetime
+    grid: str
+    layout_digest: str
+    score_spec_digest: str
+    case_set_digest: str
+    close_by: AwareDatetime
+    opened_at: AwareDatetime
+    config: dict[str, Any] = {}
+
+
+class Window(Value):
+    """The call that goes to all miners, and its instants."""
+
+    requested_at: AwareDatetime
+    commit_deadline: AwareDatetime
+    first_lead_hours: int | None
+    call_digest: str
+    input_data_hash: str
+    bundle_digest: str
+
+
+class ResponseStep(Value):
+    """One miner's row moves to `to`; a terminal failure carries its code."""
+
+    run_id: str
+    hotkey: str
+    to: str
+    at: AwareDatetime
+    code: str | None = None
+    detail: str = ""
+    found: str | None = None
+    expected: str | None = None
+    input_data_hash: str | None = None
+    manifest_digest: str | None = None
+
+
+class JobStep(Value):
+    """A scoring job moves to `to`; a failed one carries its code."""
+
+    run_id: str
+    score_type: Literal["day1_qc", "era5_final"]
+    lead_hours: int = 0
+    generation: int = 1
+    to: Literal["queued", "in_progress", "completed", "failed"]
+    at: AwareDatetime
+    code: str | None = None
+    facts: int = 0
+    faults: int = 0
+
+
+class ReceivedCommitment(Value):
+    """A checked commitment and how it came."""
+
+    commitment: Commitment
+    signature: str
+    received_at: AwareDatetime
+    channel: Literal["push", "pull"]
+
+
+class RecordedCommitment(Value):
+    """A commitment as the ledger holds it.
+
+    `created` is whether this call stored it, `stood` whether another one was refused because of it.
+    """
+
+    commitment: Commitment
+    signature: str
+    commitment_digest: str
+    leaf_index: int
+    received_at: AwareDatetime
+    channel: Literal["push", "pull"]
+    receipt: Receipt
+    receipt_signature: str
+    tree_head: TreeHead
+    tree_head_signature: str
+    inclusion_proof: tuple[str, ...]
+    created: bool = False
+    stood: bool = False
+
+    def answer(self, commit_deadline: datetime) -> CommitmentAnswer:
+        """What the miner is told."""
+        return CommitmentAnswer(
+            receipt=self.receipt,
+            receipt_signature=self.receipt_signature,
+            tree_head=self.tree_head,
+            tree_head_signature=self.tree_head_signature,
+            inclusion_proof=self.inclusion_proof,
+            in_time=self.received_at <= commit_deadline,
+        )
+
+
+class RoundScore(Value):
+    """One miner's score of a run; without a rank it takes no part in the order."""
+
+    hotkey: str
+    score_nano: int = Field(ge=0, le=10**9)
+    rank: int | None = Field(ge=1)
+    code: str | None = None
+
+
+class LeadScore(Value):
+    """One miner's score of one lead of one pass."""
+
+    hotkey: str
+    pass_: Literal["day1_qc", "era5_final"]
+    lead_hours: int
+    score_nano: int = Field(ge=0, le=10**9)
+
+
+class Closing(Value):
+    """What was decided from the facts; `coverage` is an exact fraction such as `7/10`."""
+
+    outcome: Outcome
+    reason: Reason
+    coverage: str = Field(pattern=r"^\d+/[1-9]\d*$")
+    facts_digest: str
+    faults_digest: str
+    scores: list[RoundScore] = []
+    lead_scores: list[LeadScore] = []
+    closed_at: AwareDatetime

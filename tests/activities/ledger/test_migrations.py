@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from adapters.ledger.engine import downgrade, open_engine, revisions, upgrade
+from adapters.ledger.tables.base import Row
+
+
+@pytest.fixture
+def connection(ledger_url: str) -> Iterator[Connection]:
+    upgrade(ledger_url)
+    engine = open_engine(ledger_url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_the_migrations_give_exactly_the_tables_of_the_code(connection: Connection) -> None:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    assert compare_metadata(context, Row.metadata) == []
+
+
+def test_the_migrations_give_exactly_the_checks_of_the_code(connection: Connection) -> None:
+    for table in Row.metadata.sorted_tables:
+        declared = {check.name for check in table.constraints if str(check.name).startswith("ck_")}
+        assert {check["name"] for check in inspect(connection).get_check_constraints(table.name)} == declared
+
+
+def test_no_key_column_may_be_null(connection: Connection) -> None:
+    for table in Row.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in inspect(connection).get_columns(table.name)}
+        assert not any(columns[column.name] for column in table.primary_key)
+
+
+def test_an_upgrade_may_be_repeated(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    upgrade(ledger_url)
+    current, head = revisions(ledger_url)
+    assert current == head
+
+
+def test_the_way_down_leaves_nothing_and_leads_up_again(ledger_url: str) -> None:
+    upgrade(ledger_url)
+    downgrade(ledger_url)
+    assert revisions(ledger_url)[0] is None
+    assert _leftovers(ledger_url) == []
+    upgrade(ledger_url)
+
+
+def test_an_upgrade_that_fails_leaves_nothing(ledger_url: str) -> None:
+    engine = open_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE score_table (x integer)"))
+    engine.dispose()
+    with pytest.raises(Exception, match="score_table"):
+        upgrade(ledger_url)
+    assert _leftovers(ledger_url) == ["score_table"]
+
+
+def _leftovers(url: str) -> list[str]:
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        names = inspect(connection).get_table_names()
+        if connection.dialect.name == "postgresql":
+            names += connection.scalars(
+                text("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+            ).all()
+    engine.dispose()
+    return [name for name in names if name != "alembic_version"]
