@@ -6,12 +6,17 @@ never spends a miner's or a source's budget.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
 
 BUDGETS = {"SourceCorrupt": 5, "InternalError": 3}
 MINER_ATTEMPTS_PER_ROUND = 3
+LONGEST_SILENCE = timedelta(seconds=10)
 
 
 def spent(code: str) -> int:
@@ -39,6 +44,23 @@ def spend(code: str) -> int:
     counts = {**_envelope().get("spent", {}), code: spent(code) + 1}
     activity.heartbeat({"spent": counts, "progress": resumed()})
     return counts[code]
+
+
+@asynccontextmanager
+async def beating() -> AsyncIterator[None]:
+    """Heartbeats beside the work of an async activity."""
+    timeout = activity.info().heartbeat_timeout or LONGEST_SILENCE * 3
+
+    async def beat() -> None:
+        while True:
+            heartbeat(resumed())
+            await asyncio.sleep(min(timeout / 3, LONGEST_SILENCE).total_seconds())
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _envelope() -> dict[str, Any]:

@@ -28,7 +28,6 @@ MINER_ROUND = RetryPolicy(
     initial_interval=timedelta(seconds=5),
     backoff_coefficient=12.0,
     maximum_interval=timedelta(minutes=1),
-    maximum_attempts=3,
 )
 RECEIPT = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(seconds=20), maximum_attempts=3)
 CPU = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(minutes=2))

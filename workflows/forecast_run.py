@@ -161,7 +161,7 @@ class ForecastRun:
             summary="seal the run",
             **policies.SETTLE,
         )
-        self._progress = self._progress.model_copy(update={"committed": len(sealed.commitments)})
+        self._progress = self._progress.model_copy(update={"committed": sealed.accepted})
         hotkeys = tuple(miner.hotkey for miner in opened.roster.miners)
         await workflow.execute_activity_method(
             Children.announce,
@@ -180,9 +180,7 @@ class ForecastRun:
         self._stand("forecast", "manifests of all commitments to be verified", None)
         results = await asyncio.gather(*miners)
         faults = [r.fault for r in results if r.fault]
-        verified = tuple(
-            VerifiedMiner(hotkey=r.hotkey, manifest=r.manifest.sha256) for r in results if r.manifest is not None
-        )
+        verified = tuple(VerifiedMiner(hotkey=r.hotkey, store=r.store.sha256) for r in results if r.store is not None)
         self._progress = self._progress.model_copy(update={"verified": len(verified), "failed": len(faults)})
         return verified
 

@@ -61,7 +61,7 @@ class MinerForecast:
                 run_id=request.run.run_id,
                 hotkey=request.hotkey,
                 at=workflow.now(),
-                manifest=verdict.manifest,
+                store=verdict.store,
                 fault=verdict.fault,
             ),
             summary=f"settle {request.name}",
@@ -143,7 +143,12 @@ class MinerForecast:
             summary="record the pulled commitment",
             **policies.RECORD,
         )
-        delivery = DeliverReceipt(target=target, commitment_digest=recorded.commitment_digest)
+        if recorded.receipt:
+            await self._deliver(DeliverReceipt(target=target, receipt=recorded.receipt))
+        self._recorded = self._recorded or recorded
+
+    async def _deliver(self, delivery: DeliverReceipt) -> None:
+        """A receipt that does not arrive costs nothing."""
         try:
             await workflow.execute_activity_method(
                 MinerCalls.deliver_receipt, delivery, summary="deliver the receipt", **policies.DELIVER_RECEIPT
@@ -152,7 +157,6 @@ class MinerForecast:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("receipt not delivered: %s", fault_of(error).code)
-        self._recorded = self._recorded or recorded
 
     async def _verdict(self, request: MinerForecastInput) -> ManifestVerified:
         if self._recorded is None:
@@ -174,7 +178,7 @@ class MinerForecast:
             try:
                 verified = await workflow.execute_activity_method(
                     Downloads.verify_manifest,
-                    VerifyManifest(target=target, commitment_digest=recorded.commitment_digest),
+                    VerifyManifest(target=target, commitment=recorded.commitment),
                     summary=f"verify {request.name}, round {number}",
                     **options,
                 )
@@ -196,4 +200,4 @@ class MinerForecast:
         if verdict.fault:
             workflow.upsert_search_attributes([display.CAUSE.value_set(verdict.fault.cause)])
             return MinerForecastResult(hotkey=request.hotkey, outcome="fault", fault=verdict.fault)
-        return MinerForecastResult(hotkey=request.hotkey, outcome="verified", manifest=verdict.manifest)
+        return MinerForecastResult(hotkey=request.hotkey, outcome="verified", store=verdict.store)

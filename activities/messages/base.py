@@ -11,6 +11,7 @@ Hotkey = Digest
 Instant = AwareDatetime
 Purpose = Literal["live", "hindcast"]
 PassName = Literal["day1_qc", "era5_final"]
+TruthVersion = Literal["gfs_analysis", "era5t", "era5"]
 
 
 class Message(BaseModel):

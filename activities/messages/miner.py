@@ -69,9 +69,11 @@ class RecordCommitment(Message):
 class CommitmentRecorded(Message):
     """A stored commitment; also the signal of the validator's HTTP side."""
 
+    commitment: Ref
     commitment_digest: Digest
     leaf_index: int
     in_time: bool
+    receipt: Ref | None = None
 
 
 class MinerSealed(Message):
@@ -84,20 +86,20 @@ class DeliverReceipt(Message):
     """Sends the receipt of a pulled commitment."""
 
     target: MinerCall
-    commitment_digest: Digest
+    receipt: Ref
 
 
 class VerifyManifest(Message):
     """One round of manifest and metadata checks."""
 
     target: MinerCall
-    commitment_digest: Digest
+    commitment: Ref
 
 
 class ManifestVerified(Message):
-    """What a round of checks ended with."""
+    """What a round of checks ended with: the verified store, or a fault."""
 
-    manifest: Ref | None = None
+    store: Ref | None = None
     fault: FaultNote | None = None
     final: bool = True
 
@@ -108,7 +110,7 @@ class SettleMiner(Message):
     run_id: str
     hotkey: Hotkey
     at: Instant
-    manifest: Ref | None = None
+    store: Ref | None = None
     fault: FaultNote | None = None
 
 
@@ -117,5 +119,5 @@ class MinerForecastResult(Message):
 
     hotkey: Hotkey
     outcome: Literal["verified", "fault"]
-    manifest: Ref | None = None
+    store: Ref | None = None
     fault: FaultNote | None = None

@@ -145,19 +145,11 @@ class SealRun(Message):
     at: Instant
 
 
-class SealedCommitment(Message):
-    """A commitment as it stood when the run was sealed."""
-
-    hotkey: Hotkey
-    commitment_digest: Digest
-    leaf_index: int
-    in_time: bool
-
-
 class Sealed(Message):
-    """All commitments of a sealed run."""
+    """All commitments of a sealed run, as one document."""
 
-    commitments: tuple[SealedCommitment, ...]
+    commitments: Ref
+    accepted: int
 
 
 class Announce(Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, PassName, Ref
+from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, PassName, Ref, TruthVersion
 from activities.messages.run import Run
 
 
@@ -10,7 +10,7 @@ class VerifiedMiner(Message):
     """A miner whose manifest and metadata hold."""
 
     hotkey: Hotkey
-    manifest: Digest
+    store: Digest
 
 
 class ScoringPassInput(Message):
@@ -44,7 +44,7 @@ class TruthSet(Message):
     """Field sets of one lead, as documents in the object store."""
 
     lead_hours: int
-    truth_version: str
+    truth_version: TruthVersion
     truth: Ref
     climatology: Ref
     references: tuple[Ref, ...] = ()

@@ -44,7 +44,6 @@ from activities.messages.run import (
     RosterMiner,
     Run,
     Sealed,
-    SealedCommitment,
     SealRun,
 )
 from activities.messages.scoring import (
@@ -98,7 +97,9 @@ class Script:
     def record(self, hotkey: str) -> CommitmentRecorded:
         """The first commitment of a miner stands."""
         leaf = len(self.commitments)
-        recorded = CommitmentRecorded(commitment_digest=DIGEST, leaf_index=leaf, in_time=hotkey not in self.late)
+        recorded = CommitmentRecorded(
+            commitment=REF, commitment_digest=DIGEST, leaf_index=leaf, in_time=hotkey not in self.late, receipt=REF
+        )
         return self.commitments.setdefault(hotkey, recorded)
 
 
@@ -151,12 +152,7 @@ class FakeRuns(RunRecords):
     @activity.defn
     async def seal_run(self, request: SealRun) -> Sealed:
         self.script.play("seal_run", "", request)
-        return Sealed(
-            commitments=tuple(
-                SealedCommitment(hotkey=hotkey, **recorded.model_dump())
-                for hotkey, recorded in sorted(self.script.commitments.items())
-            )
-        )
+        return Sealed(commitments=REF, accepted=sum(1 for c in self.script.commitments.values() if c.in_time))
 
     @activity.defn
     async def close_run(self, request: CloseRun) -> ForecastRunResult:
@@ -166,7 +162,7 @@ class FakeRuns(RunRecords):
             outcome="void" if request.void_reason else "closed",
             outcome_reason=request.void_reason or "complete",
             coverage="1",
-            verified=sum(1 for settled in self.script.calls["settle_miner"] if settled.manifest),
+            verified=sum(1 for settled in self.script.calls["settle_miner"] if settled.store),
             faults=sum(1 for settled in self.script.calls["settle_miner"] if settled.fault),
             facts_digest=DIGEST,
             faults_digest=DIGEST,
@@ -230,7 +226,7 @@ class FakeMiners(MinerRecords, MinerCalls, Downloads):
     @activity.defn
     async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:
         self.script.play("verify_manifest", request.target.hotkey, request)
-        return ManifestVerified(manifest=REF)
+        return ManifestVerified(store=REF)
 
     @activity.defn
     async def fetch_lead(self, request: FetchLead) -> LeadFetched:

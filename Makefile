@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+INSTALLED := .venv/.installed
+
+.PHONY: setup demo test check lint real chaos lock hooks
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: setup
+	$(BIN)/barograph demo
+
+real: setup
+	$(BIN)/barograph real
+
+test: setup
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ty check
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+check: lint test
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	  --all-extras --group test --group check pyproject.toml -o requirements.lock
+
+hooks:
+	git config core.hooksPath .githooks

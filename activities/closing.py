@@ -1,0 +1,91 @@
+"""From facts and faults in the ledger to the frozen scores of a run."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from sqlalchemy.orm import Session
+
+from activities.messages.base import FaultNote
+from activities.messages.run import CloseRun, ForecastRunResult, Run
+from adapters.ledger import facts, responses, roster, runs
+from adapters.ledger.values import Closing, FaultRecord, LeadScore, RoundScore, ScoreFact
+from protocol.facts import facts_digest, faults_digest, in_force
+from weather.cases import CaseKey
+from weather.final_score import nano
+from weather.ranking import ranking
+from weather.round_score import Closing as Decision
+from weather.round_score import FaultScope, RunRecord, decide_close
+from weather.score_spec import ScoreSpec
+
+EVERYBODY = "*"
+NOTHING = Decision("void", "no_lead", Fraction(0), (), {}, {}, {}, {})
+
+
+def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> ForecastRunResult:
+    """Freeze outcome, ranks and scores; again: the stored outcome."""
+    if runs.changed_run(session, run.run_id).outcome is None:
+        if request.fault:
+            facts.record_faults(session, [void_record(run.run_id, request.fault, request)])
+        closing = _closing(session, run, rules, request)
+        if request.void_reason is None:
+            covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
+            runs.advance_run(session, run.run_id, covered, f"coverage {closing.coverage}", request.at)
+        runs.close_run(session, run.run_id, closing)
+    return _result(session, run)
+
+
+def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
+    """A fault that is nobody's, over the whole run."""
+    return FaultRecord(run_id=run_id, effect="V", recorded_at=at.at, **fault.model_dump())
+
+
+def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Closing:
+    scored, faults = facts.facts_of(session, run.run_id), facts.faults_of(session, run.run_id)
+    hotkeys = tuple(row.hotkey for row in roster.roster_of(session, run.run_id))
+    decision = NOTHING if request.void_reason else _decided(rules, hotkeys, scored, faults)
+    codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.effect == "W" and _whole_run(fault)}
+    return Closing.model_validate(
+        {
+            "outcome": decision.outcome,
+            "reason": request.void_reason or decision.reason,
+            "coverage": f"{decision.coverage.numerator}/{decision.coverage.denominator}",
+            "facts_digest": facts_digest(scored),
+            "faults_digest": faults_digest(faults),
+            "scores": [
+                RoundScore(hotkey=row.hotkey, score_nano=row.score, rank=row.rank, code=codes.get(row.hotkey))
+                for row in ranking(decision.round_scores)
+            ],
+            "lead_scores": [
+                LeadScore(hotkey=hotkey, pass_="era5_final", lead_hours=lead, score_nano=score)
+                for (hotkey, lead), score in sorted(decision.lead_scores.items())
+            ],
+            "closed_at": request.at,
+        }
+    )
+
+
+def _decided(
+    rules: ScoreSpec, hotkeys: tuple[str, ...], scored: list[ScoreFact], faults: list[FaultRecord]
+) -> Decision:
+    scores = {(fact.hotkey, _case(fact)): nano(fact.score) for fact in in_force(scored) if fact.score is not None}
+    scopes = [FaultScope(fault.hotkey, _case(fault), fault.effect, fault.code) for fault in faults]
+    return decide_close(rules, RunRecord(hotkeys, scores, scopes))
+
+
+def _case(value: ScoreFact | FaultRecord) -> CaseKey:
+    return CaseKey(value.pass_, value.lead_hours, value.variable, value.level, value.region)
+
+
+def _whole_run(fault: FaultRecord) -> bool:
+    return fault.pass_ == EVERYBODY and fault.lead_hours == -1
+
+
+def _result(session: Session, run: Run) -> ForecastRunResult:
+    stored = runs.changed_run(session, run.run_id)
+    verified = [row for row in responses.responses_of(session, run.run_id) if row.manifest_digest]
+    kept = ("run_id", "outcome", "outcome_reason", "coverage", "facts_digest", "faults_digest")
+    return ForecastRunResult.model_validate(
+        {name: getattr(stored, name) for name in kept}
+        | {"verified": len(verified), "faults": len(facts.faults_of(session, run.run_id))}
+    )

@@ -1,0 +1,219 @@
+"""One miner in one pass: each field becomes a fact, or a fault that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from activities.documents import FetchedObjects, Part
+from activities.messages.scoring import ScoreMiners, TruthSet
+from activities.miner_records import FAULT_EFFECTS
+from adapters.chunk_decoder import FetchedChunk
+from adapters.field_sets import Fields
+from adapters.forecast_reader import ObjectFault
+from adapters.ledger.values import FaultRecord, ScoreFact
+from protocol.facts import facts_digest
+from weather import metrics
+from weather.cases import GLOBAL
+from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component
+from weather.faults import MinerFault, QualityControlFailed, tree
+from weather.fields import Field
+from weather.final_score import case_score
+from weather.score_spec import GATE, ScoreSpec
+from weather.sums import field_sums
+
+
+@dataclass(frozen=True)
+class LeadWorld:
+    """What one lead is scored against."""
+
+    sets: TruthSet
+    truth: Fields
+    climatology: Fields
+    references: list[Fields]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rules of a pass with everything they need."""
+
+    request: ScoreMiners
+    rules: ScoreSpec
+    worlds: dict[int, LeadWorld]
+    decode: Callable[[FetchedChunk], Field]
+    now: datetime
+
+    def part(self, hotkey: str, objects: FetchedObjects) -> Part:
+        """Facts and faults of one miner."""
+        faults = [self._fault(hotkey, fault) for fault in objects.faults]
+        if self.request.pass_name == "day1_qc":
+            return self._day1(hotkey, objects, faults)
+        facts = []
+        for chunk in objects.chunks:
+            try:
+                facts.append(self._final(hotkey, chunk, self.decode(chunk)))
+            except MinerFault as fault:
+                faults.append(self._fault(hotkey, _of(chunk, fault)))
+        return Part(facts=tuple(facts), faults=tuple(faults))
+
+    def _final(self, hotkey: str, chunk: FetchedChunk, forecast: Field) -> ScoreFact:
+        world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
+        sums = field_sums(forecast, world.truth[key], world.climatology[key])
+        metrics.check_identity(sums)
+        return self._fact(
+            hotkey,
+            chunk,
+            forecast=forecast,
+            sums=sums.as_dict(),
+            score=case_score(self.rules.era5_final, sums),
+        )
+
+    def _day1(self, hotkey: str, objects: FetchedObjects, faults: list[FaultRecord]) -> Part:
+        components = [
+            Component(Place(fault.lead_hours, fault.variable, fault.level), code=fault.code) for fault in objects.faults
+        ]
+        facts = []
+        for chunk in objects.chunks:
+            try:
+                component, fact = self._component(hotkey, chunk, self.decode(chunk))
+                facts.append(fact)
+                faults += self._failed_check(hotkey, chunk, component)
+            except MinerFault as fault:
+                component = Component(Place(chunk.lead_hours, chunk.variable, chunk.level), code=fault.code)
+                faults.append(self._fault(hotkey, _of(chunk, fault)))
+            components.append(component)
+        verdict = gate(self.rules.day1_qc, components)
+        facts += self._gate_facts(hotkey, verdict, facts_digest(facts))
+        faults += self._gate_faults(hotkey, verdict)
+        return Part(facts=tuple(facts), faults=tuple(faults))
+
+    def _component(self, hotkey: str, chunk: FetchedChunk, forecast: Field) -> tuple[Component, ScoreFact]:
+        world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
+        evidence = gather_evidence(
+            forecast, world.truth[key], world.climatology[key], [reference[key] for reference in world.references]
+        )
+        component = judge_component(self.rules.day1_qc, Place(chunk.lead_hours, *key), evidence)
+        fact = self._fact(
+            hotkey,
+            chunk,
+            forecast=forecast,
+            sums={**evidence.sums.as_dict(), **evidence.references.as_dict()},
+            checks={
+                "minimum": evidence.minimum,
+                "maximum": evidence.maximum,
+                "u": component.u,
+                "a": component.a,
+                "penalty": component.penalty,
+            },
+        )
+        return component, fact
+
+    def _failed_check(self, hotkey: str, chunk: FetchedChunk, component: Component) -> list[FaultRecord]:
+        if component.failed is None:
+            return []
+        failed = component.failed
+        fault = QualityControlFailed(f"check {failed.check}", found=failed.found, expected=failed.limit)
+        return [self._fault(hotkey, _of(chunk, fault))]
+
+    def _gate_facts(self, hotkey: str, verdict: Gate, components_digest: str) -> list[ScoreFact]:
+        if not verdict.passed:
+            return []
+        first = self.worlds[min(self.worlds)].sets
+        return [
+            ScoreFact(
+                hotkey=hotkey,
+                lead_hours=lead,
+                variable=GATE,
+                forecast_digest=components_digest,
+                truth_digest=first.truth.sha256,
+                climatology_digest=first.climatology.sha256,
+                sums={},
+                score=1.0,
+                checks={"q": verdict.q},
+                truth_version=first.truth_version,
+                **self._common(lead),
+            )
+            for lead in self.request.run.final_lead_hours
+        ]
+
+    def _gate_faults(self, hotkey: str, verdict: Gate) -> list[FaultRecord]:
+        if verdict.passed:
+            return []
+        code = "SourceGone" if verdict.void else verdict.code or QualityControlFailed.__name__
+        scope = {} if verdict.full_clone else {"pass_": "day1_qc", "variable": GATE, "level": 0}
+        limit = self.rules.day1_qc.pass_threshold
+        return [
+            self._record(hotkey, code, scope | {"detail": "day-1 gate", "found": str(verdict.q), "expected": limit})
+        ]
+
+    def _fact(  # noqa: PLR0913 -- the columns of a fact
+        self,
+        hotkey: str,
+        chunk: FetchedChunk,
+        *,
+        forecast: Field,
+        sums: dict[str, float],
+        score: float | None = None,
+        checks: dict[str, Any] | None = None,
+    ) -> ScoreFact:
+        world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
+        names = self.rules.day1_qc.public_forecasts
+        references = zip(names, world.references, strict=False)
+        return ScoreFact(
+            hotkey=hotkey,
+            lead_hours=chunk.lead_hours,
+            variable=chunk.variable,
+            level=chunk.level,
+            forecast_digest=forecast.digest,
+            truth_digest=world.truth[key].digest,
+            climatology_digest=world.climatology[key].digest,
+            reference_digests={name: fields[key].digest for name, fields in references},
+            sums=sums,
+            score=score,
+            checks=checks or {},
+            truth_version=world.sets.truth_version,
+            **self._common(chunk.lead_hours),
+        )
+
+    def _common(self, lead_hours: int) -> dict[str, Any]:
+        request = self.request
+        return {
+            "run_id": request.run.run_id,
+            "pass_": request.pass_name,
+            "region": GLOBAL,
+            "spec_digest": request.run.score_spec_digest,
+            "generation": request.generation,
+            "kind": request.run.purpose,
+            "valid_time": request.run.valid_time(lead_hours),
+            "kernel_order": self.rules.arithmetic.order,
+            "package_version": version("barograph"),
+            "scored_at": self.now,
+        }
+
+    def _fault(self, hotkey: str, fault: ObjectFault) -> FaultRecord:
+        where = {"pass_": self.request.pass_name, "region": GLOBAL}
+        evidence = fault.model_dump(include={"lead_hours", "variable", "level", "detail", "found", "expected"})
+        return self._record(hotkey, fault.code, where | evidence)
+
+    def _record(self, hotkey: str, code: str, scope: dict[str, Any]) -> FaultRecord:
+        cause = tree()[code].cause
+        return FaultRecord.model_validate(
+            {
+                "run_id": self.request.run.run_id,
+                "hotkey": hotkey,
+                "generation": self.request.generation,
+                "code": code,
+                "cause": cause,
+                "effect": FAULT_EFFECTS[cause],
+                "recorded_at": self.now,
+                **scope,
+            }
+        )
+
+
+def _of(chunk: FetchedChunk, fault: MinerFault) -> ObjectFault:
+    case = chunk.model_dump(include={"variable", "level", "lead_hours"})
+    return ObjectFault(**case, code=fault.code, detail=fault.detail, found=fault.found, expected=fault.expected)

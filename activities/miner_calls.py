@@ -1,0 +1,108 @@
+"""`MinerCalls` over HTTP: short calls, judged here, answered as data."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from temporalio import activity
+
+from activities import documents
+from activities.messages.base import FaultNote
+from activities.messages.miner import DeliverReceipt, MinerAnswer, MinerCall, PollCommitment
+from activities.signatures.miners import MinerCalls
+from adapters.catalog import Catalog
+from adapters.clock import Clock
+from adapters.miner_client import MinerClient
+from adapters.object_store import ObjectStore
+from protocol.commitment import accept
+from protocol.messages import (
+    CommitmentData,
+    ForecastRequestData,
+    KerchunkCompleted,
+    KerchunkError,
+    KerchunkProcessing,
+)
+from protocol.names import job_id
+from protocol.receipt import CommitmentAnswer
+from protocol.registry import RosterEntry
+from weather.faults import MinerFault, MinerReportedError, NoCommitment
+
+LAST_POLL_BEFORE_DEADLINE = timedelta(seconds=30)
+POLL_PAUSE = timedelta(minutes=5)
+STAGES = {"received": "received", "processing": "fetching", "completed": "completed", "error": "error"}
+
+
+class HttpMinerCalls(MinerCalls):
+    """Holds a request key, never the ledger."""
+
+    def __init__(self, client: MinerClient, store: ObjectStore, catalog: Catalog, clock: Clock) -> None:
+        self._client, self._store, self._catalog, self._clock = client, store, catalog, clock
+
+    @activity.defn
+    async def request_forecast(self, request: MinerCall) -> MinerAnswer:
+        """Ask for the forecast (call 2)."""
+        call, roster = await self._target(request)
+        answer = await self._client.request_forecast(roster[request.hotkey], call)
+        error = answer.error
+        return MinerAnswer.model_validate(
+            {
+                "stage": STAGES[answer.status],
+                "input_data_hash": answer.input_data_hash,
+                "fault": error and _reported(error.code, error.detail),
+            }
+        )
+
+    @activity.defn
+    async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
+        """Ask for the commitment (call 4) until the stage changes."""
+        target = request.target
+        call, roster = await self._target(target)
+        job = job_id(call.network, call.run_id, target.hotkey)
+        answer, received_at = await self._client.poll_commitment(roster[target.hotkey], job)
+        if isinstance(answer, KerchunkCompleted):
+            return await self._committed(target, call, answer, received_at)
+        if isinstance(answer, KerchunkError):
+            pause = self._pause(request, None)
+            raise MinerReportedError(answer.error.detail, found=answer.error.code, retry_after=pause)
+        if isinstance(answer, KerchunkProcessing) and answer.stage != request.known_stage:
+            return MinerAnswer(stage=answer.stage, input_data_hash=answer.input_data_hash)
+        raise NoCommitment(f"the miner says: {answer.status}", retry_after=self._pause(request, answer))
+
+    @activity.defn
+    async def deliver_receipt(self, request: DeliverReceipt) -> None:
+        """Send the receipt of a pulled commitment (call 5)."""
+        _, roster = await self._target(request.target)
+        receipt = CommitmentAnswer.parse(await asyncio.to_thread(self._store.get, request.receipt.sha256))
+        await self._client.deliver_receipt(roster[request.target.hotkey], receipt)
+
+    async def _target(self, request: MinerCall) -> tuple[ForecastRequestData, dict[str, RosterEntry]]:
+        call = await asyncio.to_thread(documents.call, self._store, request.call)
+        return call, await asyncio.to_thread(documents.roster, self._store, request.roster)
+
+    async def _committed(
+        self, target: MinerCall, call: ForecastRequestData, answer: KerchunkCompleted, received_at: datetime
+    ) -> MinerAnswer:
+        data = CommitmentData(commitment=answer.commitment, signature=answer.signature)
+        layout = self._catalog.pinned_layout(call.grid, call.layout_digest)
+        try:
+            accept(data, call, target.hotkey, layout)
+        except MinerFault as fault:
+            fault.retry_after = POLL_PAUSE
+            raise
+        commitment = await asyncio.to_thread(documents.put, self._store, data.canonical)
+        return MinerAnswer(stage="completed", commitment=commitment, received_at=received_at)
+
+    def _pause(self, request: PollCommitment, answer: object) -> timedelta:
+        """Until the miner expects to be ready, but never past the last poll before the deadline."""
+        now, pause = self._clock.now(), POLL_PAUSE
+        if isinstance(answer, KerchunkProcessing):
+            pause = timedelta(seconds=answer.retry_after_seconds)
+            if answer.estimated_ready_at:
+                pause = max(answer.estimated_ready_at - now, timedelta(seconds=1))
+        last = request.commit_deadline - LAST_POLL_BEFORE_DEADLINE
+        return min(pause, last - now) if now < last else timedelta(seconds=30)
+
+
+def _reported(code: str, detail: str) -> FaultNote:
+    return FaultNote(code=MinerReportedError.__name__, cause="miner", detail=detail, found=code)

@@ -1,0 +1,109 @@
+"""`MinerRecords` on the ledger: projections of what each miner did."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities import documents
+from activities.messages.miner import CommitmentRecorded, MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
+from activities.signatures.miners import MinerRecords
+from adapters.ledger import commitments, facts, responses, runs
+from adapters.ledger.engine import Ledger
+from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
+from adapters.object_store import ObjectStore
+from protocol.commitment import Commitment
+from protocol.identity import PrivateKey
+
+MANIFEST_CODES = frozenset(
+    {
+        "ManifestAbsent",
+        "ManifestMalformed",
+        "ManifestMismatch",
+        "ManifestPathsWrong",
+        "ManifestSizesWrong",
+        "CoordinatesWrong",
+        "MetadataRefused",
+    }
+)
+FAULT_EFFECTS = {"miner": "W", "policy": "W", "source": "V", "platform": "V"}
+
+
+class LedgerMinerRecords(MinerRecords):
+    """Blocking: runs in the thread pool of `control`, which alone holds the hotkey."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, key: PrivateKey) -> None:
+        self._ledger, self._store, self._key = ledger, store, key
+
+    @activity.defn
+    def record_answer(self, request: RecordAnswer) -> None:
+        """Project an answer; one that would lower the rank writes nothing."""
+        with self._ledger.begin() as session:
+            expected = runs.changed_run(session, request.run_id).input_data_hash
+            step = ResponseStep(
+                run_id=request.run_id,
+                hotkey=request.hotkey,
+                to=_status(request.answer, expected),
+                at=request.at,
+                input_data_hash=request.answer.input_data_hash,
+            )
+            responses.advance_response(session, step)
+
+    @activity.defn
+    def record_commitment(self, request: RecordCommitment) -> CommitmentRecorded:
+        """Store a pulled commitment; if another stands, that one is answered."""
+        data = documents.commitment(self._store, request.commitment)
+        received = ReceivedCommitment(
+            commitment=Commitment.parse(data.commitment),
+            signature=data.signature,
+            received_at=request.received_at,
+            channel="pull",
+        )
+        with self._ledger.begin() as session:
+            deadline = runs.changed_run(session, request.run_id).commit_deadline
+            assert deadline is not None
+            stored = commitments.record_commitment(session, self._key, received)
+        return documents.recorded(self._store, stored, deadline)
+
+    @activity.defn
+    def settle_miner(self, request: SettleMiner) -> None:
+        """Record the end: verified, or one fault with its evidence."""
+        step = ResponseStep(run_id=request.run_id, hotkey=request.hotkey, to="verifying_manifest", at=request.at)
+        with self._ledger.begin() as session:
+            if request.store:
+                responses.advance_response(session, step)
+                verified = {"to": "verified_manifest_store_opened", "manifest_digest": request.store.sha256}
+                responses.advance_response(session, step.model_copy(update=verified))
+            elif request.fault:
+                fault = request.fault
+                failed = fault.code in MANIFEST_CODES
+                if failed:
+                    responses.advance_response(session, step)
+                to = "failed_manifest_verification" if failed else "verification_error"
+                evidence = {"to": to, **fault.model_dump(exclude={"cause"})}
+                responses.advance_response(session, step.model_copy(update=evidence))
+                facts.record_faults(session, [_fault_record(request)])
+
+
+def _status(answer: MinerAnswer, expected_hash: str | None) -> str:
+    if answer.fault:
+        return "input_fetch_error" if answer.fault.found == "input_unavailable" else "received"
+    if answer.stage == "inference":
+        return "inference_triggered"
+    if answer.stage == "writing":
+        return "awaiting_inference_results"
+    if answer.input_data_hash:
+        return "input_validation_complete" if answer.input_data_hash == expected_hash else "input_hash_mismatch"
+    return "fetch_initiated" if answer.stage == "fetching" else "received"
+
+
+def _fault_record(request: SettleMiner) -> FaultRecord:
+    assert request.fault is not None
+    return FaultRecord.model_validate(
+        {
+            "run_id": request.run_id,
+            "hotkey": request.hotkey,
+            "effect": FAULT_EFFECTS[request.fault.cause],
+            "recorded_at": request.at,
+            **request.fault.model_dump(),
+        }
+    )

@@ -1,0 +1,62 @@
+"""`Scorer`: verified bytes in, facts and faults out; the rules stand in `weather`."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities import attempts, documents
+from activities.judging import Judge, LeadWorld
+from activities.messages.scoring import PartScored, ScoreMiners, TruthSet
+from activities.signatures.scores import Scorer
+from adapters.catalog import Catalog
+from adapters.chunk_decoder import ChunkDecoder
+from adapters.clock import Clock
+from adapters.field_sets import load_field_set
+from adapters.object_store import ObjectStore
+from weather.grids import Grid
+
+
+class FieldScorer(Scorer):
+    """Blocking; streams field by field."""
+
+    def __init__(self, store: ObjectStore, catalog: Catalog, decoder: ChunkDecoder, clock: Clock) -> None:
+        self._store, self._catalog, self._decoder, self._clock = store, catalog, decoder, clock
+
+    @activity.defn
+    def score_miners(self, request: ScoreMiners) -> PartScored:
+        """Score a chunk of miners; resumes at the next miner."""
+        judge = self._judge(request)
+        done: list[str] = list(attempts.resumed() or [])
+        for miner in request.miners[len(done) :]:
+            objects = documents.get_model(self._store, documents.FetchedObjects, miner.objects.sha256)
+            part = judge.part(miner.hotkey, objects)
+            done.append(documents.put_model(self._store, part).sha256)
+            attempts.heartbeat(done)
+        parts = [documents.get_model(self._store, documents.Part, digest) for digest in done]
+        whole = documents.Part(
+            facts=tuple(fact for part in parts for fact in part.facts),
+            faults=tuple(fault for part in parts for fault in part.faults),
+        )
+        return PartScored(
+            part=documents.put_model(self._store, whole), facts=len(whole.facts), faults=len(whole.faults)
+        )
+
+    def _judge(self, request: ScoreMiners) -> Judge:
+        run = request.run
+        layout = self._catalog.pinned_layout(run.grid, run.layout_digest)
+        worlds = {one.lead_hours: self._world(layout.grid_value, one) for one in request.truth.sets}
+        return Judge(
+            request=request,
+            rules=self._catalog.pinned_rules(run.grid, run.score_spec_digest),
+            worlds=worlds,
+            decode=lambda chunk: self._decoder.decode_field(layout, chunk, run.valid_time(chunk.lead_hours)),
+            now=self._clock.now(),
+        )
+
+    def _world(self, grid: Grid, one: TruthSet) -> LeadWorld:
+        return LeadWorld(
+            sets=one,
+            truth=load_field_set(self._store, grid, one.truth.sha256),
+            climatology=load_field_set(self._store, grid, one.climatology.sha256),
+            references=[load_field_set(self._store, grid, ref.sha256) for ref in one.references],
+        )

@@ -1,0 +1,129 @@
+"""`Sources` over archives: planned, fetched, decoded, proved, kept; answered by digest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import activity
+
+from activities import attempts, documents
+from activities.messages.base import Ref
+from activities.messages.run import Inputs, Run
+from activities.messages.scoring import EnsureTruth, TruthReady, TruthSet
+from activities.signatures.sources import Sources
+from adapters.catalog import Catalog
+from adapters.climatology import ZarrClimatology
+from adapters.gfs_archive import GfsArchive
+from adapters.grib_decoder import GribDecoder
+from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
+from adapters.object_store import ObjectStore
+from adapters.reanalysis import ZarrReanalysis
+from protocol.messages import InitMetadata, input_data_hash
+from weather.faults import CycleNotYetAvailable, SourceGone
+from weather.field_sets import Kind, field_set_document
+from weather.fields import Field
+from weather.grids import Grid
+from weather.score_spec import ScoreSpec
+
+CYCLE = timedelta(hours=6)
+Fields = Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The three sources, and how GRIB is decoded."""
+
+    gfs: GfsArchive
+    decoder: GribDecoder
+    reanalysis: ZarrReanalysis
+    climatology: ZarrClimatology
+
+
+class ArchiveSources(Sources):
+    """Reaches archives and the object store, nothing else."""
+
+    def __init__(self, archives: Archives, store: ObjectStore, catalog: Catalog) -> None:
+        self._archives, self._store, self._catalog = archives, store, catalog
+
+    @activity.defn
+    async def fetch_inputs(self, request: Run) -> Inputs:
+        """Fetch and prove the analyses of T0 and T0 − 6 h."""
+        layout = self._catalog.pinned_layout(request.grid, request.layout_digest)
+        async with attempts.beating():
+            sets = [
+                await self._gfs(layout.grid_value, cycle, 0, layout.fields())
+                for cycle in (request.init_time, request.init_time - CYCLE)
+            ]
+        objects = tuple(one for fetched in sets for one in fetched.objects)
+        fields = [field for fetched in sets for field in fetched.fields]
+        metadata = InitMetadata(objects=objects)
+        return Inputs(
+            objects=await asyncio.to_thread(documents.put, self._store, metadata.canonical),
+            input_data_hash=input_data_hash(objects),
+            bundle_digest=await asyncio.to_thread(keep_bundle, self._store, request.grid, fields),
+            size_bytes=sum(one.length for one in objects),
+        )
+
+    @activity.defn
+    async def ensure_truth(self, request: EnsureTruth) -> TruthReady:
+        """Fetch and prove what a pass is scored against."""
+        rules = self._catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
+        one = self._day1_set if request.pass_name == "day1_qc" else self._final_set
+        async with attempts.beating():
+            return TruthReady(sets=tuple([await one(request.run, rules, lead) for lead in request.lead_hours]))
+
+    async def _final_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
+        valid_time, grid = run.valid_time(lead), rules.grid_value
+        fields = rules.final_fields
+        version, truth = await asyncio.to_thread(self._archives.reanalysis.fetch, valid_time, grid, fields)
+        return TruthSet(
+            lead_hours=lead,
+            truth_version="era5" if version == "era5" else "era5t",
+            truth=await self._keep("truth", version, truth),
+            climatology=await self._climatology(rules, valid_time, fields),
+        )
+
+    async def _day1_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
+        valid_time, grid, fields = run.valid_time(lead), rules.grid_value, rules.day1_fields
+        version = rules.day1_qc.truth[0]
+        truth = await self._gfs(grid, valid_time, 0, fields)
+        return TruthSet(
+            lead_hours=lead,
+            truth_version=version,
+            truth=await self._keep("truth", version, truth.fields),
+            climatology=await self._climatology(rules, valid_time, fields),
+            references=await self._references(run, rules, lead),
+        )
+
+    async def _references(self, run: Run, rules: ScoreSpec, lead: int) -> tuple[Ref, ...]:
+        """The public forecasts of this cycle and of the one before; the second may be gone for all."""
+        grid, fields = rules.grid_value, rules.day1_fields
+        first = await self._gfs(grid, run.init_time, lead, fields)
+        refs = [await self._keep("forecast", "gfs", first.fields)]
+        if len(rules.day1_qc.public_forecasts) > 1:
+            try:
+                second = await self._gfs(grid, run.init_time - CYCLE, lead + 6, fields)
+            except (SourceGone, CycleNotYetAvailable) as absent:
+                activity.logger.warning("second public forecast is absent: %s", absent)
+            else:
+                refs.append(await self._keep("forecast", "gfs-previous", second.fields))
+        return tuple(refs)
+
+    async def _climatology(self, rules: ScoreSpec, valid_time: datetime, fields: Fields) -> Ref:
+        normal = await asyncio.to_thread(self._archives.climatology.fetch, valid_time, rules.grid_value, fields)
+        return await self._keep("climatology", rules.climatology, normal)
+
+    async def _gfs(self, grid: Grid, cycle: datetime, lead: int, fields: Fields) -> FetchedFields:
+        archives = self._archives
+        return await fetch_fields(archives.gfs, archives.decoder, self._store, grid, cycle, lead, fields)
+
+    async def _keep(self, kind: Kind, version: str, fields: Sequence[Field]) -> Ref:
+        return await asyncio.to_thread(self._put, kind, version, fields)
+
+    def _put(self, kind: Kind, version: str, fields: Sequence[Field]) -> Ref:
+        for field in fields:
+            self._store.put_field(field)
+        return documents.put(self._store, field_set_document(kind, version, fields[0].grid.name, fields))
