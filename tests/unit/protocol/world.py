@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import timedelta
+from typing import Any
 
 from protocol import merkle
 from protocol.commitment import Commitment
@@ -54,8 +55,8 @@ INPUTS = (
 )
 
 
-def call(**changes: object) -> ForecastRequestData:
-    members = {
+def call(**changes: Any) -> ForecastRequestData:
+    members: dict[str, Any] = {
         "network": "test",
         "run_id": RUN,
         "purpose": "live",
@@ -91,8 +92,8 @@ def manifest_of(objects: dict[str, bytes]) -> Manifest:
     return Manifest.build(CALL.job_id, listed)
 
 
-def commitment_to(manifest: Manifest, **changes: object) -> Commitment:
-    totals = {
+def commitment_to(manifest: Manifest, **changes: Any) -> Commitment:
+    totals: dict[str, Any] = {
         "root": manifest.root,
         "object_count": manifest.object_count,
         "total_bytes": manifest.total_bytes,
