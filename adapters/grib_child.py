@@ -46,6 +46,8 @@ def decode(message: bytes) -> bytes:
         fields = [(_keys(handle), eccodes.codes_get_values(handle)) for handle in _handles(message)]
     except eccodes.CodesInternalError as error:
         raise ValueError(f"eccodes: {error}") from error
+    if not fields:
+        raise ValueError("eccodes: the message holds no field")
     header = json.dumps([{**keys, "values": values.size} for keys, values in fields]).encode()
     body = b"".join(values.astype("<f8").tobytes() for _, values in fields)
     return DECODED_HEADER.pack(len(header)) + header + body

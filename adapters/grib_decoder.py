@@ -80,7 +80,7 @@ class GribDecoder:
 
     def decode_any(self, data: bytes) -> list[DecodedMessage]:
         """All fields of messages on any grid; only frame and decoding are proved."""
-        return [field for message in cut_messages(data.rstrip(b"\0")) for field in self._decode(message)]
+        return [field for message in cut_messages(data, padded=True) for field in self._decode(message)]
 
     def _decode(self, message: bytes) -> list[DecodedMessage]:
         answer = self._call(message)
@@ -125,7 +125,10 @@ def _axis(keys: Mapping[str, Any], axis: str, letter: str, sign: int) -> npt.NDA
         f"{axis}OfLastGridPointInDegrees",
         f"{letter}DirectionIncrementInDegrees",
     )
-    first, last, step = (int(microdegrees(keys[name] or 0.0)) for name in names)
+    degrees = [keys[name] or 0.0 for name in names]
+    if not all(abs(value) <= 360 for value in degrees):
+        raise SourceCorrupt(f"{axis}s are no angles", found=degrees)
+    first, last, step = (int(value) for value in microdegrees(degrees))
     points = first + sign * step * np.arange(keys[f"N{letter}"], dtype=np.int64)
     if (points[-1] - last) % (FULL_CIRCLE if axis == "longitude" else 2 * FULL_CIRCLE):
         raise SourceCorrupt(f"{axis}s contradict themselves", found=f"last {last / 1e6}", expected=points[-1] / 1e6)

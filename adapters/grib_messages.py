@@ -10,8 +10,8 @@ DECODED_HEADER = struct.Struct("!I")  # length of the JSON before the values, in
 _SHORTEST_BYTES = 20
 
 
-def cut_messages(data: bytes) -> list[bytes]:
-    """The messages that lie end to end in `data`; anything between or after them is refused."""
+def cut_messages(data: bytes, *, padded: bool = False) -> list[bytes]:
+    """The messages that lie end to end in `data`; what is between or after them is refused, zeros unless `padded`."""
     messages: list[bytes] = []
     start = 0
     while start < len(data):
@@ -19,7 +19,7 @@ def cut_messages(data: bytes) -> list[bytes]:
         if data[end - 4 : end] != b"7777":
             raise SourceCorrupt("GRIB message does not end as it must", found=data[end - 4 : end], expected=b"7777")
         messages.append(data[start:end])
-        start = end
+        start = len(data) - len(data[end:].lstrip(b"\0")) if padded else end
     return messages
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 Override = Callable[[Request], "Response | None"]
@@ -36,12 +37,23 @@ class RangeServer:
             if path.startswith(prefix) and (response := override(request)) is not None:
                 return response
         file = self.root / path
-        return FileResponse(file, media_type="binary/octet-stream") if file.is_file() else Response(status_code=404)
+        return _serve(file.read_bytes(), request) if file.is_file() else Response(status_code=404)
+
+
+def _serve(data: bytes, request: Request) -> Response:
+    span = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+    if span is None:
+        return Response(data, media_type="binary/octet-stream")
+    first, end = int(span[1]), min(int(span[2]) + 1, len(data))
+    headers = {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}
+    return Response(data[first:end], 206, headers, media_type="binary/octet-stream")
 
 
 @contextmanager
 def range_server(root: Path) -> Generator[RangeServer]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # the protocol by its number: only then asyncio switches Nagle's delay off
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
         served = RangeServer(root, f"http://127.0.0.1:{listener.getsockname()[1]}")
         app = Starlette(routes=[Route("/{path:path}", served.answer, methods=["GET", "HEAD"])])
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none", http="h11"))

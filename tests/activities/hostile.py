@@ -59,3 +59,10 @@ ORDERS = {
     "environment": _environment,
     "interrupt": _interrupt,
 }
+
+
+def decode_or_misbehave(message: bytes) -> bytes:
+    """A decoder that obeys what stands between the frame of a short GRIB message."""
+    from adapters.grib_child import decode
+
+    return decode(message) if len(message) > 100 else obey(message[16:-4].strip(b"\0"))
