@@ -1,0 +1,188 @@
+"""One trace from the client over the workflow and the activity to the HTTP call, and log lines that tell no secret."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import format_trace_id, get_tracer
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from adapters import temporal_server
+from adapters.telemetry import Telemetry, configure, scrub
+from adapters.temporal_client import connect, workflow_runner
+from starter.ports import free_ports
+from starter.supervisor import Process, supervise
+from tests.activities.asking import AskOverHttp, AskTwice
+
+RUN = "campaign/demo/forecast/2026-11-22T18Z"
+
+
+@activity.defn(name="ask")
+async def ask(url: str) -> str:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url)
+    logging.getLogger("ask").info("asked %s", url)
+    return answer.text
+
+
+@pytest.fixture
+def telemetry(tmp_path: Path) -> Generator[Telemetry]:
+    configured = configure("test", log_file=tmp_path / "logs" / "test.log")
+    yield configured
+    configured.shutdown()
+
+
+@pytest.fixture
+async def echo_url() -> AsyncGenerator[str]:
+    """A server that answers with the `traceparent` that it was sent."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        sent = next(line.partition(": ")[2] for line in head if line.lower().startswith("traceparent:"))
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(sent)}\r\nConnection: close\r\n\r\n{sent}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://user:hunter2@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+@asynccontextmanager
+async def server(folder: Path) -> AsyncGenerator[Client]:
+    (port,) = free_ports(1)
+    binary, database = temporal_server.find_binary(), folder / "temporal.db"
+    ready = temporal_server.start_command(binary, database, port, None, durable=False)
+
+    async def answers(_pid: int) -> None:
+        await temporal_server.wait_until_ready(await connect(f"127.0.0.1:{port}", "default"))
+
+    async with supervise([Process("temporal", ready, folder / "log", folder / "pid", ready=answers)]):
+        yield await connect(f"127.0.0.1:{port}", "default")
+
+
+def worker(client: Client) -> Worker:
+    workflows = [AskOverHttp, AskTwice]
+    return Worker(client, task_queue="q", workflows=workflows, activities=[ask], workflow_runner=workflow_runner())
+
+
+def lines(telemetry_folder: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (telemetry_folder / "logs" / "test.log").read_text().splitlines()]
+
+
+@pytest.mark.server
+async def test_one_trace_runs_from_the_client_to_the_http_call(
+    telemetry: Telemetry, echo_url: str, tmp_path: Path
+) -> None:
+    spans = InMemorySpanExporter()
+    telemetry.provider.add_span_processor(SimpleSpanProcessor(spans))
+    async with (
+        server(tmp_path) as client,
+        worker(client),
+    ):
+        with get_tracer("test").start_as_current_span("submission") as submission:
+            sent = await client.execute_workflow(AskOverHttp.run, echo_url, id=f"{RUN}/miner/ab12", task_queue="q")
+    trace_id = format_trace_id(submission.get_span_context().trace_id)
+    of_trace = [span.name for span in spans.get_finished_spans() if format_trace_id(span.context.trace_id) == trace_id]
+    assert {"submission", "RunWorkflow:AskOverHttp", "RunActivity:ask", "GET"} <= set(of_trace)
+    assert sent.split("-")[1] == trace_id
+    (logged,) = [line for line in lines(tmp_path) if line["logger"] == "ask"]
+    assert (logged["run"], logged["miner"], logged["trace_id"]) == (RUN, "ab12", trace_id)
+    assert "hunter2" not in logged["message"] and all(
+        "hunter2" not in str(s.attributes) for s in spans.get_finished_spans()
+    )
+
+
+@pytest.mark.server
+async def test_a_run_started_without_a_trace_has_one_trace_that_outlives_its_worker(
+    telemetry: Telemetry, echo_url: str, tmp_path: Path
+) -> None:
+    async with server(tmp_path) as client:
+        untraced = await Client.connect(client.service_client.config.target_host)
+        handle = await untraced.start_workflow(AskTwice.run, echo_url, id=RUN, task_queue="q")
+        async with worker(client):
+            await handle.execute_update("asked")
+        async with worker(client):
+            await handle.signal(AskTwice.proceed)
+            first, second = await handle.result()
+    assert first.split("-")[1] == second.split("-")[1] != "0" * 32
+
+
+def test_secrets_are_scrubbed() -> None:
+    for secret in (
+        "Authorization: Bearer abc.def-ghi",
+        "{'authorization': 'Bearer abc.def-ghi'}",
+        "token eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl refused",
+        "postgresql+psycopg://user:abc.def-ghi@host/ledger",
+        "https://host/?access_token=abc.def-ghi&x=1",
+        "PGPASSWORD=abc.def-ghi",
+    ):
+        clean = scrub(secret)
+        assert "***" in clean and not any(part in clean for part in ("abc.def-ghi", "eyJ", "c2lnbmF0dXJl")), clean
+    assert (
+        scrub("http://127.0.0.1:8080/a at 12:30, token: 4096 bytes")
+        == "http://127.0.0.1:8080/a at 12:30, token: 4096 bytes"
+    )
+
+
+def test_a_line_is_one_json_object_on_standard_error_and_in_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    telemetry = configure("test", log_file=tmp_path / "logs" / "test.log")
+    logging.getLogger("here").warning("two\nlines", extra={"run": RUN, "miner": "ab12"})
+    telemetry.shutdown()
+    (line,) = lines(tmp_path)
+    assert [json.loads(text) for text in capsys.readouterr().err.splitlines()] == [line]
+    assert datetime.fromisoformat(line.pop("time")).utcoffset() == timedelta(0)
+    assert line == {"level": "warning", "logger": "here", "message": "two\nlines", "run": RUN, "miner": "ab12"}
+
+
+def test_an_error_is_told_with_its_traceback_but_without_its_secrets(telemetry: Telemetry, tmp_path: Path) -> None:
+    try:
+        raise ValueError("cannot reach http://u:hunter2@h/")
+    except ValueError:
+        logging.getLogger("here").exception("failed")
+    (line,) = lines(tmp_path)
+    assert "ValueError: cannot reach http://u:***@h/" in line["error"]
+
+
+def test_after_shutdown_nothing_is_written(tmp_path: Path) -> None:
+    telemetry = configure("test", log_file=tmp_path / "logs" / "test.log")
+    telemetry.shutdown()
+    logging.getLogger("here").warning("late")
+    assert lines(tmp_path) == []
+
+
+def test_spans_are_sent_only_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[str] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        Thread(target=collector.serve_forever, daemon=True).start()
+        for endpoint in ("", f"http://127.0.0.1:{collector.server_port}"):
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            telemetry = configure("test")
+            get_tracer("test").start_span("once").end()
+            telemetry.shutdown()
+            assert len(received) == bool(endpoint)
+        collector.shutdown()
+    assert received == ["/v1/traces"]
