@@ -115,7 +115,7 @@ class CommitmentAnswer(Document):
     receipt_signature: Signature
     tree_head: TreeHead
     tree_head_signature: Signature
-    inclusion_proof: Annotated[tuple[Digest, ...], Field(max_length=64)]
+    inclusion_proof: Annotated[tuple[Digest, ...], Field(max_length=64, strict=False)]
     in_time: bool
 
 
