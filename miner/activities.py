@@ -29,7 +29,7 @@ from miner.premises import HostedMiner, Premises
 from miner.store_writer import StoreWriter
 from miner.submission import submit
 from protocol.commitment import Commitment
-from protocol.layout import Layout, load_layout
+from protocol.layout import Layout
 from protocol.messages import ForecastRequestData
 from weather.faults import PrerequisiteMissing
 
@@ -135,7 +135,7 @@ class MinerActivities(InferenceActivities):
 
     def _call(self, job: MinerJobInput) -> tuple[ForecastRequestData, Layout]:
         call = ForecastRequestData.parse(self._job(job).call.encode())
-        return call, load_layout(call.grid, self._premises.extra_layouts)
+        return call, self._premises.catalog.layout(call.grid)
 
     def _job(self, job: MinerJobInput) -> Job:
         found = self._premises.jobs.get(job.job_id)

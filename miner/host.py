@@ -23,6 +23,7 @@ from activities import task_queues
 from activities.faults import FaultInterceptor
 from activities.messages.inference import MinerJobInput, Requested
 from activities.signatures.inference import InferenceActivities
+from adapters.catalog import Catalog
 from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock, SystemClock
 from adapters.egress import Egress
@@ -54,14 +55,7 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     client = await connect(settings.temporal_address, settings.temporal_namespace)
     premises = open_premises(settings, SystemClock())
     decoder = GribDecoder.start()
-    archives = Archives(
-        settings.gfs_base_url,
-        settings.gfs_product,
-        ZarrClimatology(settings.climatology_url),
-        decoder,
-        premises.clock,
-    )
-    library = Library(archives, settings.data_dir)
+    library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
     activities = MinerActivities({one.key.hotkey: one for one in miners}, premises, library, settings.planet_seed)
     server = Server(miners, premises, job_starter(client))
     try:
@@ -94,11 +88,17 @@ def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
         registry=registry,
         jobs=Jobs(settings.data_dir / "miner.sqlite"),
         data_dir=settings.data_dir,
-        extra_layouts=settings.extra_layouts,
+        catalog=Catalog(settings.extra_layouts),
         clock=clock,
         egress=Egress(clock, tuple(ip_network(network) for network in settings.egress_allow)),
         started_at=clock.now(),
     )
+
+
+def open_archives(settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> Archives:
+    """Where the miners read public data."""
+    climatology = ZarrClimatology(settings.climatology_url)
+    return Archives(settings.gfs_base_url, settings.gfs_product, climatology, decoder, clock)
 
 
 def job_starter(client: Client) -> StartJob:
@@ -173,7 +173,12 @@ class Server(uvicorn.Server):
 
 
 def _bound(settings: MinerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so that asyncio sends undelayed
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((settings.host, settings.port))
+        listener.bind((settings.host, settings.port))
     except OSError as error:
+        listener.close()
         raise ConfigurationInvalid(f"port {settings.port} of {settings.host}: {error}") from error
+    return listener

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from activities.messages.inference import MinerJobInput, Requested
+from adapters.catalog import Catalog
 from adapters.clock import Clock
 from adapters.egress import Egress
 from miner.cheats import Cheat
@@ -31,12 +32,12 @@ class HostedMiner:
 
 @dataclass(frozen=True)
 class Premises:
-    """Shared by all miners of the process; `extra_layouts` is a folder with layouts beside the shipped ones."""
+    """Shared by all miners of the process."""
 
     registry: Registry
     jobs: Jobs
     data_dir: Path
-    extra_layouts: Path | None
+    catalog: Catalog
     clock: Clock
     egress: Egress
     started_at: datetime

@@ -23,7 +23,6 @@ from miner.store_writer import MANIFEST
 from protocol import names
 from protocol.commitment import first_broken
 from protocol.document import Document
-from protocol.layout import Layout, load_layout
 from protocol.messages import (
     CommitmentData,
     ForecastAnswer,
@@ -67,7 +66,6 @@ class MinerService:
         self._premises = premises
         self._start_job = start_job
         self._seen: dict[str, datetime] = {}
-        self._layouts: dict[str, tuple[Layout, frozenset[str]]] = {}
         self._gate = Gate(premises.registry.validator_keys, self._first_use, premises.started_at.replace(microsecond=0))
 
     def app(self) -> ASGIApp:
@@ -132,11 +130,13 @@ class MinerService:
         expected = names.job_id(self._premises.registry.network, call.run_id, me.key.hotkey)
         if call.job_id != expected:
             raise Refusal("Unsupported", "job of another network or miner", found=call.job_id, expected=expected)
-        call.require_layout(self._layout(call.grid)[0])
         try:
+            call.require_layout(self._premises.catalog.layout(call.grid))
             job, created = await asyncio.to_thread(
                 self._premises.jobs.receive, job_of(call, me.key.hotkey, self._now())
             )
+        except ConfigurationInvalid as unknown:
+            raise Refusal("Unsupported", str(unknown)) from unknown
         except OtherJob as other:
             raise Refusal("JobConflict", str(other)) from other
         start = MinerJobInput(
@@ -193,22 +193,13 @@ class MinerService:
 
     def _read(self, job_id: str, path: str) -> bytes:
         job = self._premises.jobs.get(job_id)
-        served = job is not None and job.commitment and (path == MANIFEST or path in self._layout(job.grid)[1])
+        objects = self._premises.catalog.layout(job.grid).size_limits() if job and job.offer else ()
         try:
-            if served:
+            if path in objects or (objects and path == MANIFEST):
                 return (self._premises.store(job_id) / path).read_bytes()
         except FileNotFoundError:
             pass
         raise Refusal("UnknownJob", f"no object {path[:200]} of job {job_id[:36]}")
-
-    def _layout(self, grid: str) -> tuple[Layout, frozenset[str]]:
-        if grid not in self._layouts:
-            try:
-                layout = load_layout(grid, self._premises.extra_layouts)
-            except ConfigurationInvalid as unknown:
-                raise Refusal("Unsupported", str(unknown)) from unknown
-            self._layouts[grid] = layout, frozenset(layout.object_set())
-        return self._layouts[grid]
 
     def _authenticate(self, request: HttpRequest, path: str, body: bytes) -> RequestClaims:
         url_path = urlsplit(self._me.base_url).path + path

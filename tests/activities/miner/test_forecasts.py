@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from adapters.grib_decoder import GribDecoder
 from miner.forecasts import KINDS, Fields, Inputs, shifted
 from protocol.layout import Layout, load_layout
+from tests.samples import sample_path
 from weather.faults import SourceGone
 from weather.grids import Grid
 from weather.planet.planet import Planet, Weather
@@ -97,10 +96,6 @@ def test_shift_on_a_regional_grid_repeats_the_western_edge() -> None:
     np.testing.assert_array_equal(shifted(values, 15.0, grid), [[1.0, 1.0, 1.5, 2.5]])
 
 
-SAMPLES = Path(os.environ.get("BAROGRAPH_SAMPLE_DATA", "../shared/data")) / "pairs/ifs_oper_vs_an_20160925"
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"real samples are not at {SAMPLES}")
 def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
     layout = Layout.of_value(
         {
@@ -121,13 +116,14 @@ def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
             },
         }
     )
+    folder = str(sample_path("pairs/ifs_oper_vs_an_20160925"))
     decoder = GribDecoder.start()
     init_time = datetime(2016, 9, 25, tzinfo=UTC)
     real = replace(inputs, layout=layout, init_time=init_time, decode=decoder.decode_any)
-    made = KINDS["grib_file"](real, folder=str(SAMPLES), prefix="oper")(120)
-    persisted = KINDS["grib_file"](real, folder=str(SAMPLES), prefix="an", step_hours=0)(120)
+    made = KINDS["grib_file"](real, folder=folder, prefix="oper")(120)
+    persisted = KINDS["grib_file"](real, folder=folder, prefix="an", step_hours=0)(120)
     truth = KINDS["grib_file"](
-        replace(real, init_time=init_time + timedelta(hours=120)), folder=str(SAMPLES), prefix="an", step_hours=0
+        replace(real, init_time=init_time + timedelta(hours=120)), folder=folder, prefix="an", step_hours=0
     )(120)
     weights = layout.grid_value.row_weights[:, None] / layout.grid_value.total_weight
 
@@ -138,5 +134,5 @@ def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
     assert (rmse(made, ("t", 500)), rmse(persisted, ("t", 500))) == pytest.approx((1.8488, 4.5246), abs=5e-5)
     assert (rmse(made, ("msl", 0)), rmse(persisted, ("msl", 0))) == pytest.approx((261.2816, 1081.2646), abs=5e-5)
     with pytest.raises(SourceGone, match="no 10u at step 126"):
-        KINDS["grib_file"](real, folder=str(SAMPLES), prefix="oper")(126)
+        KINDS["grib_file"](real, folder=folder, prefix="oper")(126)
     decoder.close()
