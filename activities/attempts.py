@@ -7,7 +7,7 @@ never spends a miner's or a source's budget.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -47,7 +47,7 @@ def spend(code: str) -> int:
 
 
 @asynccontextmanager
-async def beating() -> AsyncIterator[None]:
+async def beating() -> AsyncGenerator[None]:
     """Heartbeats beside the work of an async activity."""
     timeout = activity.info().heartbeat_timeout or LONGEST_SILENCE * 3
 

@@ -71,7 +71,12 @@ def roster(store: ObjectStore, ref: Ref) -> dict[str, RosterEntry]:
 
 def call(store: ObjectStore, ref: Ref) -> ForecastRequestData:
     """The call of a run."""
-    return ForecastRequestData.parse(store.get(ref.sha256))
+    return call_of(store, ref.sha256)
+
+
+def call_of(store: ObjectStore, sha256: str) -> ForecastRequestData:
+    """The call of a run, by digest."""
+    return ForecastRequestData.parse(store.get(sha256))
 
 
 def commitment(store: ObjectStore, ref: Ref) -> CommitmentData:
@@ -79,11 +84,16 @@ def commitment(store: ObjectStore, ref: Ref) -> CommitmentData:
     return CommitmentData.parse(store.get(ref.sha256))
 
 
+def put_commitment(store: ObjectStore, stored: RecordedCommitment) -> Ref:
+    """Keep a commitment and its signature."""
+    data = CommitmentData(commitment=stored.commitment.value, signature=stored.signature)
+    return put(store, data.canonical)
+
+
 def recorded(store: ObjectStore, stored: RecordedCommitment, deadline: datetime) -> CommitmentRecorded:
     """A stored commitment, its document and receipt by digest."""
-    data = CommitmentData(commitment=stored.commitment.value, signature=stored.signature)
     return CommitmentRecorded(
-        commitment=put(store, data.canonical),
+        commitment=put_commitment(store, stored),
         commitment_digest=stored.commitment_digest,
         leaf_index=stored.leaf_index,
         in_time=in_time(stored.received_at, deadline),

@@ -117,11 +117,13 @@ class LedgerRunRecords(RunRecords):
             if first is None:
                 return CommitWindow(requested_at=requested_at, commit_deadline=requested_at, first_lead_hours=None)
             call = self._call(request, rules, requested_at, first)
+            document = documents.put(self._store, call.canonical)
             window = Window(
                 requested_at=call.requested_at,
                 commit_deadline=call.commit_deadline,
                 first_lead_hours=first,
                 call_digest=call.call_digest,
+                call_document=document.sha256,
                 input_data_hash=call.input_data_hash,
                 bundle_digest=request.inputs.bundle_digest,
             )
@@ -131,7 +133,7 @@ class LedgerRunRecords(RunRecords):
             requested_at=call.requested_at,
             commit_deadline=call.commit_deadline,
             first_lead_hours=first,
-            call=documents.put(self._store, call.canonical),
+            call=document,
         )
 
     @activity.defn

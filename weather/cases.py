@@ -34,7 +34,7 @@ class Case:
 
 
 def case_set(spec: ScoreSpec) -> tuple[Case, ...]:
-    """All cases of a run: per final lead its fields in each region, then the day-1 gate."""
+    """All cases of a run: per final lead its fields in each region, then the day-1 gate if the spec has one."""
     return tuple(
         case for group in spec.era5_final.groups for lead in group.lead_time_hours for case in _lead(spec, group, lead)
     )
@@ -53,4 +53,5 @@ def _lead(spec: ScoreSpec, group: Group, lead: int) -> list[Case]:
         for field in spec.era5_final.fields
         for level, weight in zip(field.levels, field.weights, strict=True)
     ]
-    return [*fields, Case(CaseKey("day1_qc", lead, GATE, 0, GLOBAL), spec.era5_final.gate_weight, group.name)]
+    gate = Case(CaseKey("day1_qc", lead, GATE, 0, GLOBAL), spec.era5_final.gate_weight, group.name)
+    return [*fields, gate] if spec.day1_qc.lead_time_hours else fields

@@ -79,11 +79,11 @@ class Day1Field(Rules):
 
 
 class Day1Rules(Rules):
-    """The day-1 gate."""
+    """The day-1 gate; without lead times there is none."""
 
     truth: tuple[Literal["gfs_analysis"]]
     analysis: Word
-    lead_time_hours: Hours
+    lead_time_hours: tuple[Positive, ...]
     reference: Word
     public_forecasts: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2)]
     alpha: DecimalString

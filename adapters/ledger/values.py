@@ -48,6 +48,7 @@ class Window(Value):
     commit_deadline: AwareDatetime
     first_lead_hours: int | None
     call_digest: str
+    call_document: str
     input_data_hash: str
     bundle_digest: str
 

@@ -45,6 +45,7 @@ class ForecastRunRow(Row):
     commit_deadline: Mapped[datetime | None]
     first_lead_hours: Mapped[int | None]
     call_digest: Mapped[str | None]
+    call_document: Mapped[str | None]
     input_data_hash: Mapped[str | None]
     bundle_digest: Mapped[str | None]
     held_by: Mapped[str | None]

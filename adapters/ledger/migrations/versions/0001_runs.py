@@ -46,6 +46,7 @@ def upgrade():
         sa.Column("commit_deadline", sa.DateTime(timezone=True), nullable=True),
         sa.Column("first_lead_hours", sa.Integer(), nullable=True),
         sa.Column("call_digest", sa.Text(), nullable=True),
+        sa.Column("call_document", sa.Text(), nullable=True),
         sa.Column("input_data_hash", sa.Text(), nullable=True),
         sa.Column("bundle_digest", sa.Text(), nullable=True),
         sa.Column("held_by", sa.Text(), nullable=True),

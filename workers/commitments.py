@@ -1,0 +1,76 @@
+"""The ledger as the validator's HTTP side uses it, and the hint that it sends to the waiting workflow."""
+
+from __future__ import annotations
+
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import documents
+from activities.messages.miner import CommitmentRecorded
+from activities.messages.run import Run
+from adapters.catalog import Catalog
+from adapters.ledger import commitments, roster, runs
+from adapters.ledger.engine import Ledger
+from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
+from adapters.object_store import ObjectStore
+from protocol.identity import PrivateKey
+from protocol.names import miner_workflow_id
+from workers.validator_service import OpenCall
+
+
+class LedgerCommitments:
+    """Blocking; the service calls it from its thread pool."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, key: PrivateKey) -> None:
+        self._ledger, self._store, self._catalog, self._key = ledger, store, catalog, key
+
+    def call_of(self, run_id: str) -> OpenCall | None:
+        """The call of a run, or nothing if there is no such run."""
+        with self._ledger.read() as session:
+            row = runs.get_run(session, run_id)
+            if row is None or row.call_document is None or row.commit_deadline is None:
+                return None
+            run, deadline = Run.model_validate(row.config), row.commit_deadline
+            hotkeys = frozenset(one.hotkey for one in roster.roster_of(session, run_id))
+            sealed, document = row.status != "pending", row.call_document
+        return OpenCall(
+            data=documents.call_of(self._store, document),
+            layout=self._catalog.pinned_layout(run.grid, run.layout_digest),
+            hotkeys=hotkeys,
+            deadline=deadline,
+            sealed=sealed,
+        )
+
+    def record(self, received: ReceivedCommitment) -> RecordedCommitment:
+        """Store, log and receipt in one transaction; the first commitment stands."""
+        with self._ledger.begin() as session:
+            return commitments.record_commitment(session, self._key, received)
+
+    def probe(self) -> None:
+        """Write and read database and object store."""
+        with self._ledger.read() as session:
+            runs.list_runs(session, limit=1)
+        self._store.get(self._store.put(b"probe"))
+
+
+class CommitmentSignals:
+    """Tells `MinerForecast`; a lost signal is found at the seal."""
+
+    def __init__(self, client: Client, store: ObjectStore) -> None:
+        self._client, self._store = client, store
+
+    async def tell(self, recorded: RecordedCommitment, in_time: bool) -> None:
+        """Signal the stored commitment to the workflow of its miner."""
+        commitment = recorded.commitment
+        message = CommitmentRecorded(
+            commitment=documents.put_commitment(self._store, recorded),
+            commitment_digest=recorded.commitment_digest,
+            leaf_index=recorded.leaf_index,
+            in_time=in_time,
+        )
+        handle = self._client.get_workflow_handle(miner_workflow_id(commitment.run_id, commitment.hotkey))
+        try:
+            await handle.signal("commitment_recorded", message)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise

@@ -1,0 +1,145 @@
+"""One worker process: telemetry, a client, a Temporal worker for each queue, the validator's HTTP side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import uvicorn
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from activities import task_queues
+from activities.faults import FaultInterceptor
+from adapters.telemetry import configure
+from adapters.temporal_client import connect, runtime, workflow_runner
+from weather.faults import ConfigurationInvalid
+from workers.commitments import CommitmentSignals, LedgerCommitments
+from workers.modes import queues
+from workers.settings import Settings
+from workers.validator_service import ServiceConfig, validator_app
+from workers.wiring import Wiring
+from workflows.failures import FAILURE_TYPES
+from workflows.forecast_run import ForecastRun
+from workflows.miner_forecast import MinerForecast
+from workflows.scoring_pass import ScoringPass
+from workflows.trigger import Trigger
+
+WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, Trigger)
+GRACEFUL_SHUTDOWN = timedelta(seconds=30)
+HEARTBEAT_THROTTLE = timedelta(seconds=10)
+STICKY_TIMEOUT = timedelta(seconds=3)
+CACHED_WORKFLOWS = 2_000
+CLOSE_CONNECTIONS_SECONDS = 5
+
+log = logging.getLogger("barograph.pod")
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set; what was begun is finished first or goes on elsewhere."""
+    served = queues(settings.worker_mode)
+    log_file = settings.log_dir / f"worker-{settings.worker_mode}.log" if settings.log_dir else None
+    telemetry = configure(f"barograph-{settings.worker_mode}", log_file=log_file)
+    client = await connect(settings.temporal_address, settings.temporal_namespace, runtime(settings.metrics_port))
+    wiring = Wiring(settings, client)
+    log.info("starting", extra={"mode": settings.worker_mode, "queues": served})
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            for queue in served:
+                await stack.enter_async_context(queue_worker(wiring, queue))
+            if task_queues.CONTROL in served:
+                await stack.enter_async_context(http_side(wiring))
+            log.info("ready")
+            await stop.wait()
+            log.info("draining")
+    finally:
+        wiring.close()
+        telemetry.shutdown()
+
+
+@contextlib.asynccontextmanager
+async def queue_worker(wiring: Wiring, queue: str) -> AsyncGenerator[None]:
+    """The worker of one queue, with a thread for each slot of blocking work."""
+    slots: int = getattr(wiring.settings, f"{queue}_slots")
+    control = queue == task_queues.CONTROL
+    with ThreadPoolExecutor(slots, thread_name_prefix=queue) as threads:
+        worker = Worker(
+            wiring.client,
+            task_queue=queue,
+            workflows=WORKFLOWS if control else (),
+            activities=wiring.activities(queue),
+            activity_executor=threads,
+            workflow_runner=workflow_runner(),
+            interceptors=[FaultInterceptor()],
+            workflow_failure_exception_types=FAILURE_TYPES,
+            max_cached_workflows=CACHED_WORKFLOWS if control else 0,
+            max_concurrent_workflow_tasks=wiring.settings.control_workflow_slots if control else None,
+            max_concurrent_activities=slots,
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(1, 100, 5),
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(1, 50, 5),
+            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        )
+        async with worker:
+            yield
+
+
+@contextlib.asynccontextmanager
+async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
+    """Calls 1 and 3, until the pod drains."""
+    server = _Server(_http_config(wiring.client, wiring))
+    with _bound(wiring.settings) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _http_config(client: Client, wiring: Wiring) -> uvicorn.Config:
+    settings = wiring.settings
+    entry = wiring.registry().validator(wiring.hotkey.hotkey)
+    local = settings.max_hotkeys_per_address is None
+    config = ServiceConfig(
+        key=wiring.hotkey,
+        network=settings.network,
+        base_path=urlsplit(entry.base_url).path,
+        posts_per_address=None if local else ServiceConfig.posts_per_address,
+    )
+    commitments = LedgerCommitments(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey)
+    app = validator_app(config, commitments, CommitmentSignals(client, wiring.store).tell, wiring.clock)
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Signals are the business of the process, not of the server."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _bound(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.validator_host, settings.validator_port or 0))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationInvalid(f"port {settings.validator_port} of {settings.validator_host}: {error}") from error
+    return listener

@@ -1,0 +1,179 @@
+"""Where settings become objects: adapters, and the activities of each queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from temporalio.client import Client
+
+from activities import task_queues
+from activities.children import TemporalChildren
+from activities.downloads import VerifiedDownloads
+from activities.miner_calls import HttpMinerCalls
+from activities.miner_records import LedgerMinerRecords
+from activities.run_records import LedgerRunRecords, RunDefaults
+from activities.score_records import LedgerScoreRecords
+from activities.scorer import FieldScorer
+from activities.signatures import miners, runs, scores
+from activities.signatures.sources import Sources
+from activities.sources import Archives, ArchiveSources
+from adapters.catalog import Catalog
+from adapters.chunk_decoder import ChunkDecoder
+from adapters.climatology import ZarrClimatology
+from adapters.clock import SystemClock
+from adapters.egress import Egress
+from adapters.forecast_reader import ForecastReader
+from adapters.gfs_archive import GfsArchive
+from adapters.grib_decoder import GribDecoder
+from adapters.ledger.engine import Ledger
+from adapters.miner_client import MinerClient
+from adapters.object_store import ObjectStore, open_object_store
+from adapters.reanalysis import ZarrReanalysis
+from protocol.identity import PrivateKey
+from protocol.registry import Registry
+from weather.faults import ConfigurationInvalid
+from workers.settings import Settings
+
+Activities = Sequence[Callable[..., Any]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """One process's objects, each made when a queue of its mode needs it."""
+
+    settings: Settings
+    client: Client
+
+    def activities(self, queue: str) -> Activities:
+        """What a worker of the queue does."""
+        return _BY_QUEUE[queue](self)
+
+    def close(self) -> None:
+        """End the child processes and the ledger's connections that were opened."""
+        for name in ("grib", "chunks", "ledger"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        return open_object_store(self.settings.object_store)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.settings.grid_folder)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(_given(self.settings.ledger_url, "ledger_url"))
+
+    @cached_property
+    def hotkey(self) -> PrivateKey:
+        return PrivateKey.load(_given(self.settings.hotkey_path, "hotkey_path"))
+
+    @cached_property
+    def grib(self) -> GribDecoder:
+        return GribDecoder.start()
+
+    @cached_property
+    def chunks(self) -> ChunkDecoder:
+        return ChunkDecoder(self.store)
+
+    @cached_property
+    def caller(self) -> MinerClient:
+        """Signs with a request key and speaks for the validator that the registry gives it to."""
+        key = PrivateKey.load(_given(self.settings.request_key_path, "request_key_path"))
+        validators = self.registry().validator_keys
+        if key.hotkey not in validators:
+            raise ConfigurationInvalid("the registry has no validator with this request key", found=key.hotkey)
+        egress = Egress(self.clock, self.settings.egress_allow)
+        return MinerClient(key, validators[key.hotkey], egress, self.clock)
+
+    def registry(self) -> Registry:
+        """Read anew at each call: a roster is frozen from what it says then."""
+        path = _given(self.settings.registry_path, "registry_path")
+        pins = {pem.name: pem.read_bytes() for pem in Path(path).parent.glob("*.pem")}
+        return Registry.parse(Path(path).read_bytes(), pins)
+
+    def defaults(self) -> RunDefaults:
+        """What a run is given unless its input says otherwise."""
+        settings = self.settings
+        return RunDefaults(
+            network=settings.network,
+            validator=self.hotkey.hotkey,
+            grid=settings.grid,
+            wait=timedelta(minutes=settings.verification_wait_minutes),
+            guard=timedelta(seconds=settings.commit_guard_seconds),
+            min_window=timedelta(minutes=settings.min_commit_window_minutes),
+            seal_grace=timedelta(seconds=settings.seal_grace_seconds),
+            truth_delay=timedelta(hours=settings.era5_delay_hours),
+            truth_budget=timedelta(days=settings.truth_budget_days),
+            heartbeat_timeout=timedelta(seconds=settings.heartbeat_timeout_seconds),
+            hotkeys_per_address=settings.max_hotkeys_per_address,
+        )
+
+
+def _control(wiring: Wiring) -> Activities:
+    run_records = LedgerRunRecords(
+        wiring.ledger, wiring.store, wiring.catalog, wiring.registry, wiring.defaults(), wiring.clock
+    )
+    return [
+        *_methods(run_records, runs.RunRecords),
+        *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
+        *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),
+        *_methods(LedgerScoreRecords(wiring.ledger, wiring.store), scores.ScoreRecords),
+    ]
+
+
+def _acquire(wiring: Wiring) -> Activities:
+    settings = wiring.settings
+    archives = Archives(
+        gfs=GfsArchive(settings.gfs_base_urls, settings.gfs_product, httpx.AsyncClient(), wiring.clock),
+        decoder=wiring.grib,
+        reanalysis=ZarrReanalysis(_given(settings.era5_zarr_url, "era5_zarr_url")),
+        climatology=ZarrClimatology(_given(settings.climatology_url, "climatology_url")),
+    )
+    return _methods(ArchiveSources(archives, wiring.store, wiring.catalog), Sources)
+
+
+def _miners(wiring: Wiring) -> Activities:
+    calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.clock)
+    return _methods(calls, miners.MinerCalls)
+
+
+def _downloads(wiring: Wiring) -> Activities:
+    reader = ForecastReader(wiring.caller, wiring.store)
+    return _methods(VerifiedDownloads(reader, wiring.store, wiring.catalog), miners.Downloads)
+
+
+def _score(wiring: Wiring) -> Activities:
+    return _methods(FieldScorer(wiring.store, wiring.catalog, wiring.chunks, wiring.clock), scores.Scorer)
+
+
+_BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
+    task_queues.CONTROL: _control,
+    task_queues.ACQUIRE: _acquire,
+    task_queues.MINERS: _miners,
+    task_queues.DOWNLOADS: _downloads,
+    task_queues.SCORE: _score,
+}
+
+
+def _methods(implementation: object, signature: type) -> Activities:
+    return [getattr(implementation, name) for name in sorted(signature.__abstractmethods__)]
+
+
+def _given(value: T | None, name: str) -> T:
+    if value is None:
+        raise ConfigurationInvalid(f"setting {name} is required in this mode")
+    return value
