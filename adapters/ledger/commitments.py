@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.events import Change, record_event
 from adapters.ledger.log import append_leaf, last_leaf_proof, root
-from adapters.ledger.roster import changed_miner
+from adapters.ledger.roster import require_member
+from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.commitments import CommitmentRow, ReceiptRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import Commitment, ReceivedCommitment, RecordedCommitment
@@ -25,11 +26,11 @@ def record_commitment(session: Session, key: PrivateKey, received: ReceivedCommi
         CommitmentLate: the run is sealed.
     """
     commitment = received.commitment
-    changed_miner(session, commitment.run_id, commitment.hotkey)
+    run = changed_run(session, commitment.run_id)
+    require_member(session, run.run_id, commitment.hotkey)
     stored = commitment_of(session, commitment.run_id, commitment.hotkey)
     if stored is not None:
         return stored.model_copy(update={"stood": stored.commitment_digest != commitment.digest})
-    run = session.get_one(ForecastRunRow, commitment.run_id, with_for_update={"read": True}, populate_existing=True)
     if run.status != "pending":
         raise CommitmentLate(f"run {run.run_id} is sealed")
     recorded = _append(session, key, received)

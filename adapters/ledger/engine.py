@@ -86,7 +86,7 @@ def downgrade(url: str, revision: str = "base") -> None:
 
 def revisions(url: str) -> tuple[str | None, str]:
     """The revision of the database and that of the code."""
-    with _connected(url) as connection:
+    with _connected(url, reads=True) as connection:
         return schema.revision_of(connection), schema.head()
 
 
@@ -135,10 +135,10 @@ def translated(where: str) -> Generator[None]:
 
 
 @contextmanager
-def _connected(url: str) -> Generator[Connection]:
+def _connected(url: str, *, reads: bool = False) -> Generator[Connection]:
     engine = open_engine(url)
     try:
-        with translated(address(url)), engine.begin() as connection:
+        with translated(address(url)), engine.execution_options(reads=reads).begin() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
 from adapters.ledger.events import Change, record_event
-from adapters.ledger.roster import changed_miner
+from adapters.ledger.roster import require_member
+from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
 from adapters.ledger.values import ResponseStep
 from protocol.names import miner_workflow_id
@@ -22,13 +23,16 @@ EVIDENCE = ("code", "detail", "found", "expected")
 
 
 def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
-    """Move one miner's row; a step that does not raise its rank writes nothing.
+    """Move one miner's row; a step that does not raise its rank writes nothing, and any answer implies `received`.
 
     Raises:
         LedgerConflict: the step raises the rank over an edge that is not legal, or the miner is not on the roster.
     """
-    changed_miner(session, step.run_id, step.hotkey)
-    row = session.get(MinerResponseRow, (step.run_id, step.hotkey), populate_existing=True)
+    run = changed_run(session, step.run_id)
+    require_member(session, step.run_id, step.hotkey)
+    row = session.get(MinerResponseRow, (step.run_id, step.hotkey))
+    if row is None and step.to not in transitions.RESPONSE[None]:
+        row = advance_response(session, step.model_copy(update={"to": "received"}))
     if row is not None and not _writes(row.status, step.to):
         return row
     transitions.require(transitions.RESPONSE, f"miner {step.hotkey}", row.status if row else None, step.to)
@@ -36,8 +40,8 @@ def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
         row = MinerResponseRow(run_id=step.run_id, hotkey=step.hotkey, status_ordinal=0)
         session.add(row)
     _write(row, step)
+    _report(session, run, row.status_ordinal, step)
     session.flush()
-    _report(session, row, step)
     return row
 
 
@@ -60,11 +64,10 @@ def _write(row: MinerResponseRow, step: ResponseStep) -> None:
     row.manifest_digest = step.manifest_digest or row.manifest_digest
 
 
-def _report(session: Session, row: MinerResponseRow, step: ResponseStep) -> None:
-    run = session.get_one(ForecastRunRow, step.run_id)
+def _report(session: Session, run: ForecastRunRow, ordinal: int, step: ResponseStep) -> None:
     data = {"miner": step.hotkey, "status": step.to}
     if step.code:
         data["code"] = step.code
     kind = EVENTS.get(step.to, "run.status_changed")
     subject = miner_workflow_id(step.run_id, step.hotkey)
-    record_event(session, run, Change(kind, subject, str(row.status_ordinal), step.at, data))
+    record_event(session, run, Change(kind, subject, str(ordinal), step.at, data))

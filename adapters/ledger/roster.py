@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.events import Change, record_event
-from adapters.ledger.insertion import locked
 from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.runs import RosterRow
 from protocol.registry import RosterEntry
@@ -32,13 +31,8 @@ def roster_of(session: Session, run_id: str) -> list[RosterRow]:
     return list(session.scalars(chosen))
 
 
-def changed_miner(session: Session, run_id: str, hotkey: str) -> RosterRow:
-    """The roster row under whose lock the rows of one miner change.
-
-    Raises:
-        LedgerConflict: the miner is not on the roster.
-    """
-    row = locked(session, RosterRow, (run_id, hotkey))
-    if row is None:
+def require_member(session: Session, run_id: str, hotkey: str) -> None:
+    """Refuse a miner that is not on the roster."""
+    session.flush()
+    if session.get(RosterRow, (run_id, hotkey)) is None:
         raise LedgerConflict(f"{hotkey} is not on the roster of {run_id}")
-    return row

@@ -16,16 +16,7 @@ from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import Closing, NewRun, Window
 from weather.faults import LedgerConflict
 
-IDENTITY = (
-    "network",
-    "validator_hotkey",
-    "purpose",
-    "init_time",
-    "grid",
-    "layout_digest",
-    "score_spec_digest",
-    "case_set_digest",
-)
+IDENTITY = [name for name in NewRun.model_fields if name not in ("close_by", "opened_at", "config")]
 
 
 def open_run(session: Session, new: NewRun) -> ForecastRunRow:

@@ -56,7 +56,6 @@ def window(**changes: Any) -> Window:
         "commit_deadline": OPENED + timedelta(hours=1),
         "first_lead_hours": 6,
         "call_digest": "d" * 64,
-        "call_document": "{}",
         "call_document": "c" * 64,
         "input_data_hash": "e" * 64,
         "bundle_digest": "f" * 64,

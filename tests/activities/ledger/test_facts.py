@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import struct
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sqlalchemy import exc, func, select, text
 
-from adapters.ledger.engine import Ledger, upgrade
+from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of, faults_of, record_facts, record_faults
 from adapters.ledger.tables.scores import ScoreFactRow
 from adapters.ledger.values import ScoreFact
@@ -115,16 +116,16 @@ def test_faults_come_in_the_order_in_which_they_became_final(ledger: Ledger) -> 
         assert faults_of(session, RUN) == [first, second]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(LEADS), st.sampled_from([0.25, 0.75])), max_size=4), min_size=1, max_size=5
     )
 )
-def test_whatever_is_written_the_first_value_of_a_key_stands(tmp_path: Path, batches: list) -> None:
-    path = tmp_path / "law.db"
-    path.unlink(missing_ok=True)
-    upgrade(f"sqlite:///{path}")
+def test_whatever_is_written_the_first_value_of_a_key_stands(
+    tmp_path: Path, sqlite_template: Path, batches: list
+) -> None:
+    path = shutil.copy(sqlite_template, tmp_path / "law.db")
     known: dict[int, float] = {}
     with Ledger(f"sqlite:///{path}") as ledger:
         with ledger.begin() as session:
@@ -150,13 +151,13 @@ def _check_law(ledger: Ledger, batch: list[tuple[int, float]], known: dict[int, 
 
 
 def test_thousands_of_facts_are_one_short_transaction(ledger: Ledger) -> None:
-    facts = many(5_000)
+    facts = many(3_000)
     for _ in range(2):
         with ledger.begin() as session:
             prepare(session)
             record_facts(session, facts)
     with ledger.read() as session:
-        assert session.scalar(select(func.count()).select_from(ScoreFactRow)) == 5_000
+        assert session.scalar(select(func.count()).select_from(ScoreFactRow)) == 3_000
 
 
 @pytest.mark.parametrize(

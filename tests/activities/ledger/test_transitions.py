@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
 from adapters.ledger.engine import Ledger
+from adapters.ledger.events import events_of
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import advance_run, close_run
@@ -153,6 +154,12 @@ def test_a_response_rises_over_legal_edges_and_never_falls(session: Session) -> 
 def answer(session: Session, word: str) -> str:
     step = ResponseStep(run_id=RUN, hotkey=MINER.hotkey, to=word, at=OPENED)
     return advance_response(session, step).status
+
+
+def test_an_answer_without_a_first_one_implies_it(session: Session) -> None:
+    assert answer(session, "inference_triggered") == "inference_triggered"
+    types = [event.type.removeprefix("io.barograph.") for event in events_of(session, f"{RUN}/miner/{MINER.hotkey}")]
+    assert sorted(types) == ["forecast.requested", "run.status_changed"]
 
 
 def test_a_job_passes_exactly_the_legal_edges(session: Session) -> None:
