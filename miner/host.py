@@ -50,21 +50,20 @@ CLOSE_CONNECTIONS_SECONDS = 5
 
 
 async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; what was begun is finished first."""
+    """Serve until `stop` is set; what was begun is finished first. Connections wait until all is ready."""
     miners = [hosted(settings, miner) for miner in settings.miners]
-    client = await connect(settings.temporal_address, settings.temporal_namespace)
-    premises = open_premises(settings, SystemClock())
-    decoder = GribDecoder.start()
-    library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
-    activities = MinerActivities({one.key.hotkey: one for one in miners}, premises, library, settings.planet_seed)
-    server = Server(miners, premises, job_starter(client))
-    try:
-        with ThreadPoolExecutor(settings.activity_threads) as threads, _bound(settings) as listener:
-            async with inference_worker(client, activities, threads):
-                await server.serve_until(stop, listener)
-    finally:
-        premises.jobs.close()
-        decoder.close()
+    with _bound(settings) as listener, ThreadPoolExecutor(settings.activity_threads) as threads:
+        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        premises = open_premises(settings, SystemClock())
+        decoder = GribDecoder.start()
+        library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
+        activities = MinerActivities({one.key.hotkey: one for one in miners}, premises, library, settings.planet_seed)
+        try:
+            async with inference_worker(client, activities, threads, settings.activity_threads):
+                await Server(miners, premises, job_starter(client)).serve_until(stop, listener)
+        finally:
+            premises.jobs.close()
+            decoder.close()
 
 
 def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
@@ -125,7 +124,9 @@ def job_starter(client: Client) -> StartJob:
     return start
 
 
-def inference_worker(client: Client, activities: InferenceActivities, threads: ThreadPoolExecutor) -> Worker:
+def inference_worker(
+    client: Client, activities: InferenceActivities, threads: ThreadPoolExecutor, slots: int
+) -> Worker:
     """The worker of the queue `inference`."""
     return Worker(
         client,
@@ -133,7 +134,7 @@ def inference_worker(client: Client, activities: InferenceActivities, threads: T
         workflows=[MinerJob],
         activities=[getattr(activities, name) for name in sorted(InferenceActivities.__abstractmethods__)],
         activity_executor=threads,
-        max_concurrent_activities=threads._max_workers,
+        max_concurrent_activities=slots,
         workflow_runner=workflow_runner(),
         interceptors=[FaultInterceptor()],
         workflow_failure_exception_types=FAILURE_TYPES,
@@ -178,6 +179,7 @@ def _bound(settings: MinerSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConfigurationInvalid(f"port {settings.port} of {settings.host}: {error}") from error

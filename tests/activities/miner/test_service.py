@@ -25,7 +25,6 @@ from adapters.forecast_reader import CommittedForecast, ForecastReader
 from adapters.miner_client import MinerClient
 from adapters.object_store import LocalObjects
 from miner.host import Server
-from protocol import merkle
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.messages import (
@@ -39,18 +38,10 @@ from protocol.messages import (
     KerchunkRequest,
 )
 from protocol.problems import Problem, Refusal
-from protocol.receipt import (
-    CommitmentAnswer,
-    CommitmentEntry,
-    Receipt,
-    TreeHead,
-    entry_hash,
-    sign_receipt,
-    sign_tree_head,
-)
 from protocol.registry import RosterEntry
 from protocol.tokens import Access, Call, sign_access, sign_request
 from tests.activities.miner.conftest import LAYOUT, NOW, REQUESTS, VALIDATOR, Stage
+from tests.activities.miner.validator import receipt_of
 from weather.faults import BadAnswer, MinerReportedError, MinerTimeout, MinerUnreachable
 
 MakeStage = Callable[..., Stage]
@@ -136,29 +127,6 @@ def forecast_made(stage: Stage, name: str) -> MinerJobInput:
     for step in ("fetch_gfs", "run_inference", "write_store", "sign_commitment"):
         environment.run(getattr(stage.activities, step), job)
     return job
-
-
-def receipt_of(commitment: Commitment, at: FixedClock) -> CommitmentAnswer:
-    """What a validator answers to the first commitment in its log."""
-    entry = CommitmentEntry(
-        network="test",
-        run_id=commitment.run_id,
-        hotkey=commitment.hotkey,
-        commitment_digest=commitment.digest,
-        received_at=at.now(),
-        channel="pull",
-    )
-    receipt = Receipt(validator=VALIDATOR.hotkey, leaf_index=0, entry=entry)
-    root = merkle.root_of([entry_hash(entry)]).hex()
-    head = TreeHead(network="test", validator=VALIDATOR.hotkey, tree_size=1, root_hash=root, recorded_at=at.now())
-    return CommitmentAnswer(
-        receipt=receipt,
-        receipt_signature=sign_receipt(VALIDATOR, receipt),
-        tree_head=head,
-        tree_head_signature=sign_tree_head(VALIDATOR, head),
-        inclusion_proof=(),
-        in_time=True,
-    )
 
 
 async def test_call_starts_the_job_once_and_a_repeat_joins_it(make_stage: MakeStage) -> None:
@@ -273,7 +241,7 @@ async def test_committed_forecast_is_verified_and_read_by_a_validator(make_stage
         client.checked_token(miner, answer)
         reader = ForecastReader(client, LocalObjects(tmp_path / "validator"))
         await reader.verify_manifest(CommittedForecast(miner, commitment, LAYOUT))
-        stored = await client.deliver_receipt(miner, receipt_of(commitment, on.clock))
+        stored = await client.deliver_receipt(miner, receipt_of(VALIDATOR, commitment, on.clock))
     assert stored.status == "stored"
     assert on.stage.premises.jobs.receipt(job.job_id, VALIDATOR.hotkey)
 
@@ -285,7 +253,7 @@ async def test_receipt_of_another_commitment_is_not_stored(make_stage: MakeStage
         assert row is not None and row.offer is not None
         other = Commitment.parse(row.offer.commitment).model_copy(update={"salt": "00" * 32})
         with pytest.raises(MinerReportedError) as refused:
-            await on.client().deliver_receipt(on.roster("calm"), receipt_of(other, on.clock))
+            await on.client().deliver_receipt(on.roster("calm"), receipt_of(VALIDATOR, other, on.clock))
     assert refused.value.found == "BindingMismatch"
     assert on.stage.premises.jobs.receipt(job.job_id, VALIDATOR.hotkey) is None
 
