@@ -3,7 +3,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo test check lint real chaos lock hooks
+.PHONY: setup demo test check lint real chaos lock hooks histories
 
 setup: $(INSTALLED)
 
@@ -35,6 +35,9 @@ check: lint test
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	  --all-extras --group test --group check pyproject.toml -o requirements.lock
+
+histories: setup
+	$(BIN)/python -m tests.replay.record
 
 hooks:
 	git config core.hooksPath .githooks

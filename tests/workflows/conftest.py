@@ -43,6 +43,15 @@ def binary(name: str) -> str:
     return found
 
 
+async def add_search_attributes(client: Client) -> None:
+    """Without them a test hangs."""
+    attributes = {f"Barograph{name}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in KEYWORDS}
+    attributes["BarographInit"] = IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace="default", search_attributes=attributes)
+    )
+
+
 @pytest.fixture
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A time-skipping server with our search attributes."""
@@ -50,11 +59,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
     )
     async with environment:
-        attributes = {f"Barograph{name}": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in KEYWORDS}
-        attributes["BarographInit"] = IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
-        await environment.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(namespace="default", search_attributes=attributes)
-        )
+        await add_search_attributes(environment.client)
         yield environment
 
 

@@ -1,0 +1,1 @@
+"""Every checked-in history replays."""

@@ -1,0 +1,114 @@
+"""`make histories`: plays the cases anew and writes their histories; they are reviewed as code, never edited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from activities import task_queues
+from activities.messages.run import ForecastRunInput, TriggerInput
+from protocol import names
+from tests.workflows.conftest import add_search_attributes, binary, workers
+from tests.workflows.fakes import Script
+from tests.workflows.test_forecast_run import MINERS, this_cycle
+from tests.workflows.test_miner_job import NORTH, FakeInference, play
+from weather.faults import MinerUnreachable, OutOfMemory, SourceGone, TruthNotYetAvailable
+from workflows.forecast_run import ForecastRun
+from workflows.trigger import Trigger
+
+HISTORIES = Path(__file__).parent / "histories"
+ALONE, LATE, GONE = MINERS
+NOT_YET = TruthNotYetAvailable("not yet", retry_after=timedelta(hours=6))
+
+
+async def record() -> None:
+    """Every case on a server of its own."""
+    await _run("happy", Script(MINERS, pushes={ALONE}), {ALONE: "pushed", LATE: "pulled"}, ("day1", "plain"))
+    faults = Script(
+        MINERS,
+        late={LATE},
+        faults={
+            ("request_forecast", GONE): [MinerUnreachable("refused")] * 100,
+            ("ensure_truth", "era5_final/24"): [NOT_YET] * 1000,
+        },
+    )
+    await _run("faults", faults, {LATE: "late", GONE: "absent"}, ("day1_of_one", "truth_never_came"))
+    halves = Script(MINERS[:2], leads=(24,), faults={("score_miners", "2"): [OutOfMemory("x"), OutOfMemory("x")]})
+    await _run("one_lead", halves, {}, ("halves",))
+    await _run("no_day1", Script(MINERS, leads=(24,), day1_leads=()), {}, ())
+    await _run("no_inputs", Script(MINERS, faults={("fetch_inputs", ""): [SourceGone("gone")]}), {}, ())
+    await _trigger()
+    await _miner_job("happy", FakeInference())
+    await _miner_job("refused_twice", FakeInference(refusals=2))
+    await _miner_job("refused", FakeInference(final_refusal=NORTH))
+
+
+async def _run(case: str, script: Script, miners: Mapping[str, str], passes: tuple[str, ...]) -> None:
+    async with await _server() as environment:
+        client = environment.client
+        await add_search_attributes(client)
+        request = ForecastRunInput(init_time=this_cycle(await environment.get_current_time()))
+        async with workers(client, script, 100):
+            await client.execute_workflow(
+                ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL
+            )
+        run_id = request.workflow_id
+        await _write(client, "forecast_run", case, run_id)
+        for hotkey, name in miners.items():
+            await _write(client, "miner_forecast", name, names.miner_workflow_id(run_id, hotkey))
+        ids = [names.pass_workflow_id(run_id, "day1_qc"), names.pass_workflow_id(run_id, "era5_final", 24)]
+        for workflow_id, name in zip(ids, passes, strict=False):
+            await _write(client, "scoring_pass", name, workflow_id)
+
+
+async def _trigger() -> None:
+    async with await _server() as environment:
+        client = environment.client
+        await add_search_attributes(client)
+        async with workers(client, Script([]), 100):
+            for case, hour in (("started", 3), ("joined", 4)):
+                at = datetime(2026, 11, 22, hour, 30, tzinfo=UTC)
+                await client.execute_workflow(
+                    Trigger.run, TriggerInput(at=at), id=f"trigger/forecast-{hour}", task_queue=task_queues.CONTROL
+                )
+                await _write(client, "trigger", case, f"trigger/forecast-{hour}")
+
+
+async def _miner_job(case: str, fake: FakeInference) -> None:
+    async with await _server() as environment, play(environment, fake) as job:
+        handle = await job.ask(NORTH)
+        await handle.result()
+        await _write(environment.client, "miner_job", case, handle.id)
+
+
+async def _server() -> WorkflowEnvironment:
+    return await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
+    )
+
+
+async def _write(client: Client, kind: str, case: str, workflow_id: str) -> None:
+    history = await client.get_workflow_handle(workflow_id).fetch_history()
+    folder = HISTORIES / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"workflow_id": workflow_id, **_anonymous(history.to_json_dict())}
+    (folder / f"{case}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _anonymous(value: Any) -> Any:
+    """Without the words that name the machine on which a history was made."""
+    if isinstance(value, dict):
+        return {name: _anonymous(each) for name, each in value.items() if name not in ("stackTrace", "identity")}
+    return [_anonymous(each) for each in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    asyncio.run(record())
