@@ -103,12 +103,12 @@ class _Child:
         if self.calls == 0:
             self._receive(time.monotonic() + _START_SECONDS)
         self.calls += 1
+        self.broken = True
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
             self._socket.settimeout(self._limits.wall_seconds)
             self._socket.sendall(REQUEST.pack(len(payload)) + payload)
         except OSError as error:
-            self.broken = True
             raise ChildFailed(f"the child took no request: {error}") from error
         return self._receive(deadline)
 
@@ -118,7 +118,6 @@ class _Child:
         self._process.wait()
 
     def _receive(self, deadline: float) -> bytes:
-        self.broken = True
         header_bytes, body_bytes = ANSWER.unpack(self._exactly(ANSWER.size, deadline))
         if header_bytes > _MOST_HEADER_BYTES or body_bytes > self._limits.memory_mib << 20:
             raise ChildFailed(f"the child announced {header_bytes} + {body_bytes} bytes")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.gfs_index import Channel
-from adapters.source_fields import proved_field
+from adapters.source_fields import bounded_field
 from adapters.zarr_source import ZarrSource, zarr_faults
 from weather.faults import SourceCorrupt, TruthNotYetAvailable
 from weather.fields import Field
@@ -29,7 +29,7 @@ class ZarrClimatology:
                 values = source.values(channels, grid, at)
             except TruthNotYetAvailable as fault:
                 raise SourceCorrupt(f"climatology has holes: {fault}") from fault
-            return [proved_field(grid, channel, valid_time, values[channel]) for channel in channels]
+            return [bounded_field(grid, channel, valid_time, values[channel]) for channel in channels]
 
 
 def _position(source: ZarrSource, axis: str, value: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -118,13 +118,7 @@ class GfsArchive:
             if heartbeat:
                 heartbeat(len(held), len(plan.ranges))
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for planned in plan.ranges:
-                    if planned[0].offset not in held:
-                        group.create_task(fetch(planned))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        await _together([fetch(planned) for planned in plan.ranges if planned[0].offset not in held])
 
     async def _read_again(self, plan: RangePlan, held: dict[int, list[RawMessage]], base_url: str) -> None:
         """Before a set goes on at another mirror: both must serve the same bytes."""
@@ -171,3 +165,13 @@ class GfsArchive:
         if self._clock.now() - cycle < _GROWING_UNTIL:
             return CycleNotYetAvailable(detail, retry_after=_SOON)
         return SourceCorrupt(detail)
+
+
+async def _together(jobs: Sequence[Coroutine[None, None, None]]) -> None:
+    """All jobs; the first fault ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures

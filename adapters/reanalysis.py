@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from adapters.gfs_index import Channel
 from adapters.source_fields import proved_field
-from adapters.zarr_source import ZarrSource, zarr_faults
+from adapters.zarr_source import TRUTH_WAIT, ZarrSource, zarr_faults
 from weather.faults import SourceCorrupt, TruthNotYetAvailable
 from weather.fields import Field
 from weather.grids import Grid
@@ -39,7 +39,7 @@ def _time_position(source: ZarrSource, valid_time: datetime) -> int:
         raise SourceCorrupt("time is counted otherwise", found=units, expected=_TIME_UNITS[0])
     position = source.position("time", (valid_time - _EPOCH) // timedelta(hours=1))
     if position is None:
-        raise TruthNotYetAvailable(f"{valid_time:%Y-%m-%dT%HZ} is not in the store")
+        raise TruthNotYetAvailable(f"{valid_time:%Y-%m-%dT%HZ} is not in the store", retry_after=TRUTH_WAIT)
     return position
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weather.faults import SourceCorrupt
-from weather.fields import Field, short_name
+from weather.fields import Field
 from weather.grids import FULL_CIRCLE, Grid
 from weather.variables import bounds
 
@@ -27,20 +27,27 @@ def positions_on(grid: Grid, latitudes: Microdegrees, longitudes: Microdegrees) 
     return rows, columns
 
 
-def proved_field(grid: Grid, channel: tuple[str, int], valid_time: datetime, values: npt.ArrayLike) -> Field:
-    """The canonical field: complete, finite, inside the bounds, not constant."""
+def bounded_field(grid: Grid, channel: tuple[str, int], valid_time: datetime, values: npt.ArrayLike) -> Field:
+    """The canonical field: complete, finite and inside the bounds."""
     variable, level = channel
     field = Field.of(grid, variable, level, valid_time, values)
-    name, (least, greatest) = short_name(variable, level), bounds(variable, level)
+    least, greatest = bounds(variable, level)
     if infinite := field.values.size - int(np.isfinite(field.values).sum()):
-        raise SourceCorrupt(f"{name} has values that are not finite", found=f"{infinite} of {field.values.size} cells")
+        found = f"{infinite} of {field.values.size} cells"
+        raise SourceCorrupt(f"{field.short_name} has values that are not finite", found=found)
     low, high = float(field.values.min()), float(field.values.max())
     if low < least or high > greatest:
-        raise SourceCorrupt(
-            f"{name} is out of bounds", found=f"{low}…{high}", expected=f"{least}…{greatest} {field.unit}"
-        )
-    if low == high:
-        raise SourceCorrupt(f"{name} is constant", found=low, expected="a standard deviation above 0")
+        expected = f"{least}…{greatest} {field.unit}"
+        raise SourceCorrupt(f"{field.short_name} is out of bounds", found=f"{low}…{high}", expected=expected)
+    return field
+
+
+def proved_field(grid: Grid, channel: tuple[str, int], valid_time: datetime, values: npt.ArrayLike) -> Field:
+    """A bounded field that is not constant, as the weather never is."""
+    field = bounded_field(grid, channel, valid_time, values)
+    if field.values.min() == field.values.max():
+        expected = "a standard deviation above 0"
+        raise SourceCorrupt(f"{field.short_name} is constant", found=field.values.flat[0], expected=expected)
     return field
 
 

@@ -39,6 +39,7 @@ _MOST_CHUNK_BYTES = 512 * 1024 * 1024
 _CLIENT = {"connect_timeout": "5s", "timeout": "120s", "allow_http": True}
 _RETRY = {"max_retries": 2, "retry_timeout": timedelta(seconds=60)}
 _WAIT = timedelta(seconds=60)
+TRUTH_WAIT = timedelta(hours=6)
 
 Values = npt.NDArray[np.float32]
 

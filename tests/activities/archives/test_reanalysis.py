@@ -15,7 +15,7 @@ from starlette.responses import Response
 from zarr.codecs import BloscCodec, GzipCodec
 
 from adapters.reanalysis import ZarrReanalysis
-from tests.activities.zarr_stores import ZarrLayout, cell, write_store
+from tests.activities.archives.zarr_stores import ZarrLayout, cell, write_store
 from tests.range_server import RangeServer, free_port, range_server
 from weather.faults import SourceCorrupt, SourceFault, SourceThrottled, TruthNotYetAvailable
 from weather.grids import Grid
@@ -103,8 +103,9 @@ def test_an_absent_chunk_is_not_yet_there_whatever_the_metadata_promise(
 
 def test_a_time_that_is_not_in_the_store_is_not_yet_there(root: Path, era5: ZarrReanalysis) -> None:
     write_store(root, LAYOUT)
-    with pytest.raises(TruthNotYetAvailable, match="2026-11-23T01Z is not in the store"):
+    with pytest.raises(TruthNotYetAvailable, match="2026-11-23T01Z is not in the store") as late:
         era5.fetch(VALID_TIME + timedelta(hours=1), GRID, CHANNELS)
+    assert late.value.retry_after == timedelta(hours=6)
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:

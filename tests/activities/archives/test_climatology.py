@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from adapters.climatology import ZarrClimatology
-from tests.activities.zarr_stores import ZarrLayout, cell, write_store
+from tests.activities.archives.zarr_stores import ZarrLayout, cell, write_store
 from tests.range_server import RangeServer, range_server
 from weather.faults import SourceCorrupt
 from weather.grids import Grid
@@ -73,7 +73,19 @@ def test_an_hour_or_day_that_is_absent_is_refused(server: RangeServer, valid_tim
         ZarrClimatology(f"{server.url}/plain").fetch(valid_time, GRID, CHANNELS)
 
 
-def test_a_hole_in_a_climatology_is_corruption_and_not_lateness(server: RangeServer, tmp_path: Path) -> None:
+def test_a_hole_in_a_climatology_is_corruption_and_not_lateness(server: RangeServer) -> None:
     write_store(server.root / "holes", LAYOUT, absent=[("t", 2 * len(DAYS) + 2)])
     with pytest.raises(SourceCorrupt, match="holes"):
         ZarrClimatology(f"{server.url}/holes").fetch(datetime(2026, 3, 1, 12, tzinfo=UTC), GRID, CHANNELS)
+
+
+def test_a_climatology_may_be_constant_but_not_out_of_bounds(server: RangeServer) -> None:
+    group = write_store(server.root / "flat", LAYOUT)
+    array = group["2m_temperature"]
+    assert isinstance(array, zarr.Array)
+    climatology, valid_time = ZarrClimatology(f"{server.url}/flat"), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    array[2, 2] = 280.0
+    assert np.ptp(climatology.fetch(valid_time, GRID, [("2t", 0)])[0].values) == 0
+    array[2, 2] = 7.0
+    with pytest.raises(SourceCorrupt, match="out of bounds"):
+        climatology.fetch(valid_time, GRID, [("2t", 0)])

@@ -90,6 +90,11 @@ async def test_a_recorded_answer_for_a_whole_index_has_its_verdict(name: str) ->
     assert answer.verdict == verdict, str(answer)
 
 
+async def test_a_head_of_an_absent_object_is_absent_though_it_cannot_say_why() -> None:
+    async with replay(Recorded(b"HTTP/1.1 403 Forbidden")) as url, httpx.AsyncClient(trust_env=False) as client:
+        assert (await send(client, Ask(f"{url}/file"), PATIENCE)).verdict == Verdict.ABSENT
+
+
 async def test_reading_stops_one_byte_after_what_was_asked_for() -> None:
     async with (
         replay(Recorded(b"HTTP/1.1 200 OK", bytes(5_000_000))) as url,
