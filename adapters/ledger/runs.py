@@ -28,7 +28,8 @@ def open_run(session: Session, new: NewRun) -> ForecastRunRow:
     row = ForecastRunRow(**new.model_dump(), status="pending", status_ordinal=0)
     run, created = insert_if_absent(session, row, IDENTITY)
     if created:
-        _audit(session, run, None, "opened", new.opened_at)
+        opened = RunTransitionRow(run_id=run.run_id, ordinal=0, target=run.status, reason="opened", at=new.opened_at)
+        session.add(opened)
         data = {"spec": new.score_spec_digest, "grid": new.grid, "purpose": new.purpose}
         record_event(session, run, Change("run.enqueued", run.run_id, "0", new.opened_at, data))
     return run
@@ -46,7 +47,7 @@ def advance_run(session: Session, run_id: str, to: str, reason: str, at: datetim
     transitions.require(transitions.RUN, f"run {run_id}", run.status, to)
     if not transitions.RUN[to]:
         raise LedgerConflict(f"run {run_id} ends by close_run only", found=to)
-    _move(session, run, to, reason, at)
+    _move(session, run, RunTransitionRow(target=to, reason=reason, at=at))
     return run
 
 
@@ -72,7 +73,7 @@ def close_run(session: Session, run_id: str, closing: Closing) -> ForecastRunRow
     transitions.require(transitions.RUN, f"run {run_id}", run.status, to)
     run.outcome, run.outcome_reason, run.coverage = closing.outcome, closing.reason, closing.coverage
     run.facts_digest, run.faults_digest, run.closed_at = closing.facts_digest, closing.faults_digest, closing.closed_at
-    _move(session, run, to, closing.reason, closing.closed_at)
+    _move(session, run, RunTransitionRow(target=to, reason=closing.reason, at=closing.closed_at))
     session.add_all(RoundScoreRow(run_id=run_id, **score.model_dump()) for score in closing.scores)
     session.add_all(LeadScoreRow(run_id=run_id, **score.model_dump()) for score in closing.lead_scores)
     data = closing.model_dump(include={"outcome", "reason", "coverage", "facts_digest", "faults_digest"})
@@ -103,14 +104,9 @@ def changed_run(session: Session, run_id: str) -> ForecastRunRow:
     return run
 
 
-def _move(session: Session, run: ForecastRunRow, to: str, reason: str, at: datetime) -> None:
-    origin = run.status
-    run.status, run.status_ordinal = to, run.status_ordinal + 1
-    _audit(session, run, origin, reason, at)
-    data = {"from": origin, "to": to, "reason": reason}
-    record_event(session, run, Change("run.status_changed", run.run_id, str(run.status_ordinal), at, data))
-
-
-def _audit(session: Session, run: ForecastRunRow, origin: str | None, reason: str, at: datetime) -> None:
-    key = {"run_id": run.run_id, "ordinal": run.status_ordinal}
-    session.add(RunTransitionRow(**key, origin=origin, target=run.status, reason=reason, at=at))
+def _move(session: Session, run: ForecastRunRow, step: RunTransitionRow) -> None:
+    step.run_id, step.ordinal, step.origin = run.run_id, run.status_ordinal + 1, run.status
+    run.status, run.status_ordinal = step.target, step.ordinal
+    session.add(step)
+    data = {"from": step.origin, "to": step.target, "reason": step.reason}
+    record_event(session, run, Change("run.status_changed", run.run_id, str(step.ordinal), step.at, data))
