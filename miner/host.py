@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -52,18 +52,16 @@ CLOSE_CONNECTIONS_SECONDS = 5
 async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; what was begun is finished first. Connections wait until all is ready."""
     miners = [hosted(settings, miner) for miner in settings.miners]
+    by_hotkey = {miner.key.hotkey: miner for miner in miners}
     with _bound(settings) as listener, ThreadPoolExecutor(settings.activity_threads) as threads:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
         premises = open_premises(settings, SystemClock())
-        decoder = GribDecoder.start()
-        library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
-        activities = MinerActivities({one.key.hotkey: one for one in miners}, premises, library, settings.planet_seed)
-        try:
+        server = Server(miners, premises, job_starter(client))
+        with closing(premises.jobs), closing(GribDecoder.start()) as decoder:
+            library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
+            activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
             async with inference_worker(client, activities, threads, settings.activity_threads):
-                await Server(miners, premises, job_starter(client)).serve_until(stop, listener)
-        finally:
-            premises.jobs.close()
-            decoder.close()
+                await server.serve_until(stop, listener)
 
 
 def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
@@ -159,7 +157,7 @@ class Server(uvicorn.Server):
             )
         )
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 

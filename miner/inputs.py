@@ -61,9 +61,7 @@ class Library:
         path = self._index / f"{call.input_data_hash}.json"
         with self._fetching:
             if not path.exists():
-                fields = asyncio.run(self._fetch(objects, grid, heartbeat))
-                with storage_faults():
-                    _write(path, fields)
+                _write(path, asyncio.run(self._fetch(objects, grid, heartbeat)))
         return len(objects)
 
     def inputs(self, input_data_hash: str, grid: Grid) -> Mapping[datetime, Fields]:
@@ -96,9 +94,7 @@ class Library:
                 fetched = await fetch_fields(
                     archive, decoder, self._objects, grid, cycle, lead_hours, channels, heartbeat
                 )
-                for found, expected in zip(fetched.objects, named, strict=True):
-                    if found != expected:
-                        raise SourceCorrupt("input is not the one of the call", found=found, expected=expected)
+                _require_same(fetched.objects, named)
                 fields += fetched.fields
         return fields
 
@@ -117,9 +113,16 @@ def _values(fields: Iterable[Field]) -> Fields:
     return {(field.variable, field.level): field.values for field in fields}
 
 
+def _require_same(found: Iterable[InputObject], named: Iterable[InputObject]) -> None:
+    for mine, theirs in zip(found, named, strict=True):
+        if mine != theirs:
+            raise SourceCorrupt("input is not the one of the call", found=mine, expected=theirs)
+
+
 def _write(path: Path, fields: Iterable[Field]) -> None:
     index = [[field.variable, field.level, field.valid_time.isoformat(), field.digest] for field in fields]
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(index), encoding="utf-8")
-    os.replace(temporary, path)
+    with storage_faults():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(index), encoding="utf-8")
+        os.replace(temporary, path)

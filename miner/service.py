@@ -27,6 +27,7 @@ from protocol.messages import (
     CommitmentData,
     ForecastAnswer,
     ForecastRequest,
+    ForecastRequestData,
     JobError,
     KerchunkCompleted,
     KerchunkError,
@@ -127,18 +128,7 @@ class MinerService:
 
     async def _forecast(self, claims: RequestClaims, request: ForecastRequest) -> tuple[int, Document]:
         call, me = request.data, self._me
-        expected = names.job_id(self._premises.registry.network, call.run_id, me.key.hotkey)
-        if call.job_id != expected:
-            raise Refusal("Unsupported", "job of another network or miner", found=call.job_id, expected=expected)
-        try:
-            call.require_layout(self._premises.catalog.layout(call.grid))
-            job, created = await asyncio.to_thread(
-                self._premises.jobs.receive, job_of(call, me.key.hotkey, self._now())
-            )
-        except ConfigurationInvalid as unknown:
-            raise Refusal("Unsupported", str(unknown)) from unknown
-        except OtherJob as other:
-            raise Refusal("JobConflict", str(other)) from other
+        job, created = await asyncio.to_thread(self._receive, call)
         start = MinerJobInput(
             job_id=job.job_id,
             hotkey=job.hotkey,
@@ -152,6 +142,19 @@ class MinerService:
             job_id=job.job_id, status=job.status, input_data_hash=_inputs_read(job), error=_error(job)
         )
         return 202 if created else 200, answer
+
+    def _receive(self, call: ForecastRequestData) -> tuple[Job, bool]:
+        hotkey = self._me.key.hotkey
+        expected = names.job_id(self._premises.registry.network, call.run_id, hotkey)
+        if call.job_id != expected:
+            raise Refusal("Unsupported", "job of another network or miner", found=call.job_id, expected=expected)
+        try:
+            call.require_layout(self._premises.catalog.layout(call.grid))
+            return self._premises.jobs.receive(job_of(call, hotkey, self._now()))
+        except ConfigurationInvalid as unknown:
+            raise Refusal("Unsupported", str(unknown)) from unknown
+        except OtherJob as other:
+            raise Refusal("JobConflict", str(other)) from other
 
     async def _kerchunk(self, claims: RequestClaims, request: KerchunkRequest) -> tuple[int, Document]:
         job = await asyncio.to_thread(self._premises.jobs.get, request.data.job_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -23,65 +22,58 @@ TIMEOUT_SECONDS = 10
 REPEATED = RETRIED_STATUSES | {401}
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """One signed request to a validator and what came back."""
-
-    nonce: str
-    status: int
-    body: bytes
-    token: str
-
-
 async def submit(offer: CommitmentData, validator: str, me: HostedMiner, premises: Premises) -> CommitmentAnswer:
     """Send the commitment.
 
     Raises:
-        EgressDown: no answer, or one that asks for another try.
+        EgressDown: no answer, or one that asks to try again.
         BadAnswer: an answer that is not the validator's, or a receipt that does not hold.
         PolicyRefusal: the validator refuses for good.
     """
-    exchange = await _post(offer, validator, me, premises)
-    signed = Answer(me.key.hotkey, exchange.nonce, exchange.status, exchange.body)
-    if exchange.status in REPEATED or not exchange.token:
-        raise EgressDown("validator has not taken the commitment", found=f"status {exchange.status}")
-    verify_answer(exchange.token, signed, validator, premises.clock.now())
-    answer = _receipt(exchange)
+    request = CommitmentRequest(nonce=str(uuid4()), data=offer)
+    status, token, body = await _post(request.body, validator, me, premises)
+    if status in REPEATED or not token:
+        raise EgressDown("validator has not taken the commitment", found=f"status {status}")
+    verify_answer(token, Answer(me.key.hotkey, request.nonce, status, body), validator, premises.clock.now())
+    answer = _receipt(status, body)
     if broken := first_broken(offer, answer, me.key.hotkey, validator):
         raise BadAnswer(f"{broken} does not hold", found=answer.receipt.entry.commitment_digest)
     return answer
 
 
-async def _post(offer: CommitmentData, validator: str, me: HostedMiner, premises: Premises) -> Exchange:
+async def _post(body: bytes, validator: str, me: HostedMiner, premises: Premises) -> tuple[int, str, bytes]:
     base_url = premises.registry.validator(validator).base_url
-    nonce = str(uuid4())
-    body = CommitmentRequest(nonce=nonce, data=offer).body
     call = Call(audience=validator, method="POST", path=urlsplit(base_url).path + PATH, body=body)
     token = sign_request(me.key, call, premises.clock.now())
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), premises.egress.client(base_url) as client:
-            request = client.build_request("POST", PATH.lstrip("/"), content=body, headers=headers)
-            response = await client.send(request, stream=True)
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),
+            premises.egress.client(base_url) as client,
+            client.stream("POST", PATH.lstrip("/"), content=body, headers=headers) as response,
+        ):
             check_head(response)
-            received = bytearray()
-            async for chunk in response.aiter_raw():
-                received += chunk
-                if len(received) > CommitmentAnswer.max_bytes:
-                    raise BadAnswer("answer above its limit", expected=CommitmentAnswer.max_bytes)
-            await response.aclose()
+            return response.status_code, response.headers.get("Barograph-Answer", ""), await _read(response)
     except (httpx.TransportError, TimeoutError) as error:
         raise EgressDown(f"validator {validator[:8]} did not answer: {error or type(error).__name__}") from error
-    return Exchange(nonce, response.status_code, bytes(received), response.headers.get("Barograph-Answer", ""))
 
 
-def _receipt(exchange: Exchange) -> CommitmentAnswer:
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > CommitmentAnswer.max_bytes:
+            raise BadAnswer("answer above its limit", expected=f"{CommitmentAnswer.max_bytes} bytes")
+    return bytes(body)
+
+
+def _receipt(status: int, body: bytes) -> CommitmentAnswer:
     try:
-        if exchange.status in (200, 201):
-            return CommitmentAnswer.parse(exchange.body)
-        problem = Problem.parse(exchange.body)
+        if status in (200, 201):
+            return CommitmentAnswer.parse(body)
+        problem = Problem.parse(body)
     except ValueError as error:
-        raise BadAnswer(f"answer with status {exchange.status}: {error}") from error
+        raise BadAnswer(f"answer with status {status}: {error}") from error
     if problem.answer is None:
         raise PolicyRefusal(f"validator refuses: {problem.code}: {problem.detail}")
     return problem.answer

@@ -142,21 +142,25 @@ class Stage:
 MakeSettings = Callable[..., MinerSettings]
 
 
+def write_registry(folder: Path, validator_url: str) -> None:
+    text = f'network = "test"\n[[validator]]\nname = "north"\nhotkey = "{VALIDATOR.hotkey}"\n'
+    text += f'request_keys = ["{REQUESTS.hotkey}"]\nbase_url = "{validator_url}"\n'
+    (folder / "registry.toml").write_text(text, encoding="utf-8")
+
+
+def with_key(folder: Path, miner: Mapping[str, object]) -> dict[str, object]:
+    key_file = folder / f"{miner['name']}.key"
+    PrivateKey.generate().save(key_file)
+    return {"key_file": key_file, "base_path": f"/{miner['name']}", **miner}
+
+
 @pytest.fixture
 def make_settings(tmp_path: Path, archive_url: str) -> MakeSettings:
     def make(
         *miners: Mapping[str, object], port: int = 8090, validator_url: str = "http://127.0.0.1:9"
     ) -> MinerSettings:
-        registry = f'network = "test"\n[[validator]]\nname = "north"\nhotkey = "{VALIDATOR.hotkey}"\n'
-        registry += f'request_keys = ["{REQUESTS.hotkey}"]\nbase_url = "{validator_url}"\n'
-        (tmp_path / "registry.toml").write_text(registry)
+        write_registry(tmp_path, validator_url)
         (tmp_path / "tiny.layout.json").write_bytes(LAYOUT.body)
-        for miner in miners:
-            PrivateKey.generate().save(tmp_path / f"{miner['name']}.key")
-        each = [
-            {"key_file": tmp_path / f"{miner['name']}.key", "base_path": f"/{miner['name']}", **miner}
-            for miner in miners
-        ]
         return MinerSettings(
             port=port,
             temporal_address="127.0.0.1:7233",
@@ -167,7 +171,7 @@ def make_settings(tmp_path: Path, archive_url: str) -> MakeSettings:
             climatology_url=f"{archive_url}/climatology",
             extra_layouts=tmp_path,
             planet_seed=SEED,
-            miner=each,
+            miner=[with_key(tmp_path, miner) for miner in miners],
         )
 
     return make

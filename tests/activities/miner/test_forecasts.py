@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -96,43 +97,44 @@ def test_shift_on_a_regional_grid_repeats_the_western_edge() -> None:
     np.testing.assert_array_equal(shifted(values, 15.0, grid), [[1.0, 1.0, 1.5, 2.5]])
 
 
+EUROPE = Layout.of_value(
+    {
+        **LAYOUT.value,
+        "grid": "ifs-europe",
+        "lead_time_hours": [120],
+        "level_hectopascal": [500, 850],
+        "variables": [one for one in LAYOUT.value["variables"] if one["name"] not in ("2t", "q", "z")],
+        "microdegrees": {
+            "latitude_first": 80_000_000,
+            "latitude_step": -10_000_000,
+            "latitude_count": 7,
+            "longitude_first": 290_000_000,
+            "longitude_step": 10_000_000,
+            "longitude_count": 12,
+        },
+    }
+)
+
+
 def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
-    layout = Layout.of_value(
-        {
-            **LAYOUT.value,
-            "grid": "ifs-europe",
-            "lead_time_hours": [120],
-            "level_hectopascal": [500, 850],
-            "variables": [
-                one for one in LAYOUT.value["variables"] if one["name"] in ("10u", "10v", "msl", "t", "u", "v")
-            ],
-            "microdegrees": {
-                "latitude_first": 80_000_000,
-                "latitude_step": -10_000_000,
-                "latitude_count": 7,
-                "longitude_first": 290_000_000,
-                "longitude_step": 10_000_000,
-                "longitude_count": 12,
-            },
-        }
-    )
     folder = str(sample_path("pairs/ifs_oper_vs_an_20160925"))
-    decoder = GribDecoder.start()
     init_time = datetime(2016, 9, 25, tzinfo=UTC)
-    real = replace(inputs, layout=layout, init_time=init_time, decode=decoder.decode_any)
-    made = KINDS["grib_file"](real, folder=folder, prefix="oper")(120)
-    persisted = KINDS["grib_file"](real, folder=folder, prefix="an", step_hours=0)(120)
-    truth = KINDS["grib_file"](
-        replace(real, init_time=init_time + timedelta(hours=120)), folder=folder, prefix="an", step_hours=0
-    )(120)
-    weights = layout.grid_value.row_weights[:, None] / layout.grid_value.total_weight
+    weights = EUROPE.grid_value.row_weights[:, None] / EUROPE.grid_value.total_weight
 
     def rmse(fields: Fields, key: tuple[str, int]) -> float:
         return float(np.sqrt(np.sum(weights * (fields[key].astype(np.float64) - truth[key]) ** 2)))
 
-    assert made.keys() == set(layout.fields())
+    with closing(GribDecoder.start()) as decoder:
+        real = replace(inputs, layout=EUROPE, init_time=init_time, decode=decoder.decode_any)
+        later = replace(real, init_time=init_time + timedelta(hours=120))
+        forecast = KINDS["grib_file"](real, folder=folder, prefix="oper")
+        made, persisted, truth = (
+            forecast(120),
+            KINDS["grib_file"](real, folder=folder, prefix="an", step_hours=0)(120),
+            KINDS["grib_file"](later, folder=folder, prefix="an", step_hours=0)(120),
+        )
+    assert made.keys() == set(EUROPE.fields())
     assert (rmse(made, ("t", 500)), rmse(persisted, ("t", 500))) == pytest.approx((1.8488, 4.5246), abs=5e-5)
     assert (rmse(made, ("msl", 0)), rmse(persisted, ("msl", 0))) == pytest.approx((261.2816, 1081.2646), abs=5e-5)
     with pytest.raises(SourceGone, match="no 10u at step 126"):
-        KINDS["grib_file"](real, folder=folder, prefix="oper")(126)
-    decoder.close()
+        forecast(126)

@@ -31,6 +31,8 @@ from tests.activities.miner.conftest import LAYOUT, REQUESTS, VALIDATOR, MakeSet
 from tests.activities.miner.validator import FakeValidator, listening
 from weather.faults import ConfigurationInvalid
 
+MakeCall = Callable[[str], ForecastRequestData]
+
 
 @asynccontextmanager
 async def hosting(settings: MinerSettings) -> AsyncGenerator[None]:
@@ -57,36 +59,39 @@ def roster_entry(settings: MinerSettings) -> RosterEntry:
     return RosterEntry(hotkey=hotkey, uid=None, name=miner.name, base_url=url, tls_sha256=None)
 
 
+@pytest.fixture
+async def temporal_address() -> AsyncGenerator[str]:
+    binary = shutil.which("temporal-test-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary) as environment:
+        yield environment.client.service_client.config.target_host
+
+
+def dated_now(call: ForecastRequestData) -> ForecastRequestData:
+    now = datetime.now(UTC).replace(microsecond=0)
+    deadline, retain_until = now + timedelta(hours=1), now + timedelta(days=9)
+    return call.model_copy(update={"requested_at": now, "commit_deadline": deadline, "retain_until": retain_until})
+
+
 async def test_forecast_is_made_pushed_served_and_still_there_after_a_restart(
-    make_settings: MakeSettings, make_call: Callable[[str], ForecastRequestData], tmp_path: Path
+    temporal_address: str, make_settings: MakeSettings, make_call: MakeCall, tmp_path: Path
 ) -> None:
     clock = SystemClock()
     client = MinerClient(REQUESTS, VALIDATOR.hotkey, Egress(clock, (ip_network("127.0.0.0/8"),)), clock)
-    binary = shutil.which("temporal-test-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary) as environment:
-        with listening(FakeValidator(VALIDATOR, clock)) as validator:
-            settings = make_settings({"name": "calm"}, port=free_port(), validator_url=validator.url).model_copy(
-                update={"temporal_address": environment.client.service_client.config.target_host}
-            )
-            miner = roster_entry(settings)
-            now = datetime.now(UTC).replace(microsecond=0)
-            call = make_call(miner.hotkey).model_copy(
-                update={
-                    "requested_at": now,
-                    "commit_deadline": now + timedelta(hours=1),
-                    "retain_until": now + timedelta(days=9),
-                }
-            )
-            async with hosting(settings):
-                await client.request_forecast(miner, call)
-                assert await asyncio.to_thread(validator.arrived.wait, 60)
-            async with hosting(settings):
-                answer, _ = await client.poll_commitment(miner, call.job_id)
-                assert isinstance(answer, KerchunkCompleted)
-                commitment = Commitment.parse(answer.commitment)
-                reader = ForecastReader(client, LocalObjects(tmp_path / "validator"))
-                await reader.verify_manifest(CommittedForecast(miner, commitment, LAYOUT))
-    assert [commitment.digest for commitment in validator.received] == [commitment.digest]
+    with listening(FakeValidator(VALIDATOR, clock)) as validator:
+        settings = make_settings({"name": "calm"}, port=free_port(), validator_url=validator.url)
+        settings = settings.model_copy(update={"temporal_address": temporal_address})
+        miner = roster_entry(settings)
+        call = dated_now(make_call(miner.hotkey))
+        async with hosting(settings):
+            await client.request_forecast(miner, call)
+            assert await asyncio.to_thread(validator.arrived.wait, 60)
+        async with hosting(settings):
+            answer, _ = await client.poll_commitment(miner, call.job_id)
+            assert isinstance(answer, KerchunkCompleted)
+            commitment = Commitment.parse(answer.commitment)
+            reader = ForecastReader(client, LocalObjects(tmp_path / "validator"))
+            await reader.verify_manifest(CommittedForecast(miner, commitment, LAYOUT))
+    assert [received.digest for received in validator.received] == [commitment.digest]
 
 
 async def test_host_without_its_key_registry_or_port_does_not_start(make_settings: MakeSettings) -> None:
