@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -53,15 +53,13 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; what was begun is finished first. Connections wait until all is ready."""
     miners = [hosted(settings, miner) for miner in settings.miners]
     by_hotkey = {miner.key.hotkey: miner for miner in miners}
-    with _bound(settings) as listener, ThreadPoolExecutor(settings.activity_threads) as threads:
+    premises = open_premises(settings, SystemClock())
+    with closing(premises.jobs), _bound(settings) as listener, closing(GribDecoder.start()) as decoder:
         client = await connect(settings.temporal_address, settings.temporal_namespace)
-        premises = open_premises(settings, SystemClock())
-        server = Server(miners, premises, job_starter(client))
-        with closing(premises.jobs), closing(GribDecoder.start()) as decoder:
-            library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
-            activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
-            async with inference_worker(client, activities, threads, settings.activity_threads):
-                await server.serve_until(stop, listener)
+        library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
+        activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
+        async with inference_worker(client, activities, settings.activity_threads):
+            await Server(miners, premises, job_starter(client)).serve_until(stop, listener)
 
 
 def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
@@ -122,22 +120,23 @@ def job_starter(client: Client) -> StartJob:
     return start
 
 
-def inference_worker(
-    client: Client, activities: InferenceActivities, threads: ThreadPoolExecutor, slots: int
-) -> Worker:
+@asynccontextmanager
+async def inference_worker(client: Client, activities: InferenceActivities, threads: int) -> AsyncGenerator[None]:
     """The worker of the queue `inference`."""
-    return Worker(
-        client,
-        task_queue=task_queues.INFERENCE,
-        workflows=[MinerJob],
-        activities=[getattr(activities, name) for name in sorted(InferenceActivities.__abstractmethods__)],
-        activity_executor=threads,
-        max_concurrent_activities=slots,
-        workflow_runner=workflow_runner(),
-        interceptors=[FaultInterceptor()],
-        workflow_failure_exception_types=FAILURE_TYPES,
-        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
-    )
+    with ThreadPoolExecutor(threads) as executor:
+        async with Worker(
+            client,
+            task_queue=task_queues.INFERENCE,
+            workflows=[MinerJob],
+            activities=[getattr(activities, name) for name in sorted(InferenceActivities.__abstractmethods__)],
+            activity_executor=executor,
+            max_concurrent_activities=threads,
+            workflow_runner=workflow_runner(),
+            interceptors=[FaultInterceptor()],
+            workflow_failure_exception_types=FAILURE_TYPES,
+            graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        ):
+            yield
 
 
 class Server(uvicorn.Server):
