@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from activities import policies
@@ -39,7 +38,7 @@ from workflows.scoring_pass import ScoringPass
 from workflows.steps import batches, sleep_until
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn
 class ForecastRun:
     """Fixes inputs, asks every miner, scores each lead when its truth is there, closes."""
 

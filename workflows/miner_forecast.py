@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
@@ -36,7 +35,7 @@ from workflows.failures import fault_note, fault_of
 ROUND_PAUSES = (timedelta(0), timedelta(hours=1), timedelta(hours=5))
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn
 class MinerForecast:
     """Asks one miner, waits for its commitment until the seal, verifies what was committed."""
 

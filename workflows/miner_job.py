@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
@@ -29,7 +28,7 @@ SUBMIT_PAST_DEADLINE = timedelta(minutes=10)
 Result = TypeVar("Result")
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn
 class MinerJob:
     """Fetch, infer, write, sign, submit to each validator that asked, serve, expire."""
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
@@ -41,7 +40,7 @@ LATE_ROUND_PAUSES = (timedelta(hours=1), timedelta(hours=5))
 ANALYSIS_GRACE = timedelta(hours=16)
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn
 class ScoringPass:
     """Makes truth ready, fans scoring out over chunks of miners, records what they scored."""
 
