@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 
 from opentelemetry import trace
@@ -48,6 +49,8 @@ def replay_safe_tracing(service_name: str = "barograph") -> ReplaySafeTracerProv
     provider = trace.get_tracer_provider()
     if isinstance(provider, ReplaySafeTracerProvider):
         return provider
+    # an evicted workflow's span is closed by the garbage collector, in a foreign context, which is logged as an error
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
     provider = create_tracer_provider(resource=Resource.create({"service.name": service_name}))
     trace.set_tracer_provider(provider)
     return provider
