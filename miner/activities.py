@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 
@@ -62,14 +62,10 @@ class MinerActivities(InferenceActivities):
         with _Work(self._premises, job, "inference"):
             call, layout = self._call(job)
             writer = StoreWriter(self._premises.store(job.job_id), layout)
-            leads = layout.lead_time_hours
-            done = len(leads) if writer.complete else (attempts.resumed() or 0) * writer.unfinished.exists()
-            forecast = self._forecaster(job, call, layout) if done < len(leads) else None
-            while forecast and done < len(leads):
-                writer.write_lead(leads[done], forecast(leads[done]))
-                done += 1
-                attempts.heartbeat(done)
-        return Inferred(leads=len(leads))
+            if not writer.complete:
+                done = attempts.resumed() or 0 if writer.unfinished.exists() else 0
+                _write_leads(writer, self._forecaster(job, call, layout), layout.lead_time_hours, done)
+        return Inferred(leads=len(layout.lead_time_hours))
 
     @activity.defn
     def write_store(self, job: MinerJobInput) -> WrittenStore:
@@ -142,6 +138,12 @@ class MinerActivities(InferenceActivities):
         if found is None or found.hotkey not in self._miners:
             raise PrerequisiteMissing(f"job {job.job_id} is not of this process", found=job.hotkey)
         return found
+
+
+def _write_leads(writer: StoreWriter, forecast: Forecaster, leads: Sequence[int], done: int) -> None:
+    for count, lead_hours in enumerate(leads[done:], done + 1):
+        writer.write_lead(lead_hours, forecast(lead_hours))
+        attempts.heartbeat(count)
 
 
 class _Work:

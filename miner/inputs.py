@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -28,6 +29,9 @@ from weather.fields import Field
 from weather.grids import Grid
 
 Channels = Sequence[tuple[str, int]]
+
+KEPT_CELLS = 10_000
+WAIT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Library:
         """Have the inputs of a call here, each from the very bytes that the call names; their number."""
         objects = call.gfs_init_metadata.objects
         path = self._index / f"{call.input_data_hash}.json"
-        with self._fetching:
+        with self._turn(heartbeat):
             if not path.exists():
                 _write(path, asyncio.run(self._fetch(objects, grid, heartbeat)))
         return len(objects)
@@ -76,13 +80,24 @@ class Library:
         return {time: _values(fields.values()) for time, fields in found.items()}
 
     def climatology(self, valid_time: datetime, grid: Grid, channels: Channels) -> Fields:
-        """The mean fields of the hour and the day of the year."""
+        """The mean fields of the hour and the day of the year; those of large grids are not kept."""
+        if grid.latitude_count * grid.longitude_count > KEPT_CELLS:
+            return self._slice(valid_time, grid, channels)
         with self._reading:
             return self._slices(valid_time, grid, tuple(channels))
 
     def gfs_forecast(self, init_time: datetime, lead_hours: int, grid: Grid, channels: Channels) -> Fields:
         """The public forecast; nobody else asks for it, so it is not kept."""
         return _values(asyncio.run(self._forecast(init_time, lead_hours, grid, channels)))
+
+    @contextmanager
+    def _turn(self, heartbeat: Callable[..., None]) -> Generator[None]:
+        while not self._fetching.acquire(timeout=WAIT_SECONDS):
+            heartbeat(0, 0)
+        try:
+            yield
+        finally:
+            self._fetching.release()
 
     async def _fetch(self, objects: Iterable[InputObject], grid: Grid, heartbeat: Callable[..., None]) -> list[Field]:
         fields: list[Field] = []
