@@ -49,11 +49,11 @@ def binary_version(binary: Path) -> str:
     return version[1]
 
 
-def start_command(binary: Path, database: Path, port: int, ui_port: int | None, *, durable: bool = True) -> list[str]:
+def start_command(database: Path, port: int, ui_port: int | None = None, *, durable: bool = True) -> list[str]:
     """Without `durable` the last commits may be lost at power loss (never at a crash); it is twice as fast."""
     dynamic = ("enableFairness=true", "numTaskqueueReadPartitions=1", "numTaskqueueWritePartitions=1")
     return [
-        *(str(binary), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port)),
+        *(str(find_binary()), "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port)),
         *(("--headless",) if ui_port is None else ("--ui-port", str(ui_port), "--ui-disable-news-fetch")),
         *("--db-filename", str(database), "--sqlite-pragma", "journal_mode=WAL", "--log-level", "warn"),
         *(() if durable else ("--sqlite-pragma", "synchronous=NORMAL")),

@@ -134,9 +134,7 @@ class EmbeddedStack:
             await temporal_server.prepare(await connect(self.temporal_address, NAMESPACE))
 
         database, ports = self.folder.temporal_database, self.ports
-        argv = temporal_server.start_command(
-            temporal_server.find_binary(), database, ports.temporal, ports.ui, durable=self.durable
-        )
+        argv = temporal_server.start_command(database, ports.temporal, ports.ui, durable=self.durable)
         return replace(self._process("temporal", argv, ready), ready_seconds=temporal_server.READY_SECONDS)
 
     def _worker(self, mode: str) -> Process:

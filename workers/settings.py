@@ -42,7 +42,12 @@ class Settings(BaseSettings):
     """What is null is required only in some modes, or is switched off."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True, env_parse_none_str="none"
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        env_parse_none_str="none",
     )
 
     network: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")

@@ -62,13 +62,12 @@ async def echo_url() -> AsyncGenerator[str]:
 @asynccontextmanager
 async def server(folder: Path) -> AsyncGenerator[Client]:
     (port,) = free_ports(1)
-    binary, database = temporal_server.find_binary(), folder / "temporal.db"
-    ready = temporal_server.start_command(binary, database, port, None, durable=False)
+    argv = temporal_server.start_command(folder / "temporal.db", port, durable=False)
 
     async def answers(_pid: int) -> None:
         await temporal_server.wait_until_ready(await connect(f"127.0.0.1:{port}", "default"))
 
-    async with supervise([Process("temporal", ready, folder / "log", folder / "pid", ready=answers)]):
+    async with supervise([Process("temporal", argv, folder / "log", folder / "pid", ready=answers)]):
         yield await connect(f"127.0.0.1:{port}", "default")
 
 
