@@ -50,13 +50,14 @@ class ArchiveSources(Sources):
 
     @activity.defn
     async def fetch_inputs(self, request: Run) -> Inputs:
-        """Fetch and prove the analyses of T0 and T0 − 6 h."""
+        """Fetch and prove the analyses of T0 and, unless it is gone for all, of T0 − 6 h."""
         layout = self._catalog.pinned_layout(request.grid, request.layout_digest)
         async with attempts.beating():
-            sets = [
-                await self._gfs(layout.grid_value, cycle, 0, layout.fields())
-                for cycle in (request.init_time, request.init_time - CYCLE)
-            ]
+            sets = [await self._gfs(layout.grid_value, request.init_time, 0, layout.fields())]
+            try:
+                sets.append(await self._gfs(layout.grid_value, request.init_time - CYCLE, 0, layout.fields()))
+            except SourceGone as gone:
+                activity.logger.warning("the earlier analysis is gone: %s", gone)
         objects = tuple(one for fetched in sets for one in fetched.objects)
         fields = [field for fetched in sets for field in fetched.fields]
         metadata = InitMetadata(objects=objects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -44,15 +44,5 @@ class EcmwfFiles:
 
     @cached_property
     def _held(self) -> dict[tuple[int, int, str, datetime], DecodedMessage]:
-        messages = (one for path in self._paths for part in padded(path.read_bytes()) for one in self._decode(part))
+        messages = (one for path in self._paths for one in self._decode(path.read_bytes()))
         return {(one.keys["paramId"], one.level, one.step, one.validity): one for one in messages}
-
-
-def padded(data: bytes) -> Iterator[bytes]:
-    """The GRIB messages of a file of ECMWF, between which zeros may stand."""
-    start = data.find(b"GRIB")
-    while start >= 0:
-        head = data[start : start + 16]
-        end = start + int.from_bytes(head[4:7] if head[7] == 1 else head[8:16], "big")
-        yield data[start:end]
-        start = data.find(b"GRIB", end)

@@ -8,7 +8,7 @@ To join with a model of your own: write such a function, add it to `KINDS`, name
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adapters.grib_decoder import DecodedMessage, values_on
+from adapters.ecmwf_files import EcmwfFiles
+from adapters.grib_decoder import DecodedMessage
 from miner.settings import Miner
 from protocol.layout import Layout
-from weather.faults import ConfigurationInvalid, SourceGone
-from weather.fields import short_name
+from weather.faults import ConfigurationInvalid
 from weather.grids import FULL_CIRCLE, Grid
 from weather.planet.planet import Planet
 
@@ -29,7 +29,6 @@ Fields = Mapping[tuple[str, int], Array]
 Forecaster = Callable[[int], Fields]
 
 STEERING = ("z", 500)
-ECMWF_PARAMETERS = {"2t": 167, "10u": 165, "10v": 166, "msl": 151, "t": 130, "u": 131, "v": 132, "q": 133, "z": 129}
 
 
 @dataclass(frozen=True)
@@ -111,19 +110,15 @@ def copied_gfs(inputs: Inputs) -> Forecaster:
 
 def grib_file(inputs: Inputs, *, folder: str, prefix: str = "", step_hours: int | None = None) -> Forecaster:
     """Fields read from files of ECMWF: those of each lead time, or of one step for all."""
-    files = sorted(Path(folder).glob(f"{prefix}*.grib*"))
-    messages = [one for path in files for message in _padded(path.read_bytes()) for one in inputs.decode(message)]
-    held = {(one.keys["paramId"], one.level, one.step, one.validity): one for one in messages}
+    grid, files = inputs.layout.grid_value, EcmwfFiles(Path(folder), prefix, inputs.decode)
 
     def forecast(lead_hours: int) -> Fields:
         step = lead_hours if step_hours is None else step_hours
-        valid_time, found = inputs.init_time + timedelta(hours=step), {}
-        for name, level in inputs.layout.fields():
-            message = held.get((ECMWF_PARAMETERS[name], level, str(step), valid_time))
-            if message is None:
-                raise SourceGone(f"no {short_name(name, level)} at step {step} in {len(files)} files of {folder}")
-            found[name, level] = values_on(message, inputs.layout.grid_value).astype(np.float32)
-        return found
+        valid_time = inputs.init_time + timedelta(hours=step)
+        return {
+            (name, level): files.field(grid, name, level, valid_time, step).values
+            for name, level in inputs.layout.fields()
+        }
 
     return forecast
 
@@ -160,16 +155,6 @@ def shifted(values: Array, degrees: float, grid: Grid) -> Array:
     else:
         near, far = np.clip(west, 0, columns[-1]), np.clip(west + 1, 0, columns[-1])
     return (1 - share) * values[:, near] + share * values[:, far]
-
-
-def _padded(data: bytes) -> Iterator[bytes]:
-    """The GRIB messages of a file of ECMWF, between which zeros may stand."""
-    start = data.find(b"GRIB")
-    while start >= 0:
-        head = data[start : start + 16]
-        end = start + int.from_bytes(head[4:7] if head[7] == 1 else head[8:16], "big")
-        yield data[start:end]
-        start = data.find(b"GRIB", end)
 
 
 def _drift(before: Fields, now: Fields, grid: Grid) -> float:

@@ -59,6 +59,8 @@ class World:
     seed: int = 1
     product: str = "pgrb2.5p62"
     grid_folder: Path | None = None
+    analyses: Path | None = None
+    bits: int = 16
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ class EmbeddedStack:
             "seed": self.world.seed,
             "product": self.world.product,
             "layouts": folder and str(folder),
+            "analyses": self.world.analyses and str(self.world.analyses),
+            "bits": self.world.bits,
         }
         return json.dumps(settings, indent=2)
 

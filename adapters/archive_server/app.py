@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adapters.archive_server.analyses import AnalysesWorld
 from adapters.archive_server.byte_cache import ByteCache
 from adapters.archive_server.gfs_files import GfsFiles
 from adapters.archive_server.troubles import Trouble, Troubles, error_answer, spoil
 from adapters.archive_server.world import PlanetWorld, World
 from adapters.archive_server.zarr_stores import ClimatologyStore, Era5Store
 from adapters.clock import SystemClock
+from adapters.grib_decoder import GribDecoder
 from protocol.layout import load_layout
 
 _CACHE_LIMIT_BYTES = 128 * 1024 * 1024
@@ -28,7 +31,10 @@ _TROUBLES = TypeAdapter(list[Trouble])
 
 
 class ArchiveSettings(BaseModel):
-    """Settings of `barograph archive serve`; `layouts` is an extra folder of grids."""
+    """Settings of `barograph archive serve`.
+
+    `layouts` is an extra folder of grids; with `analyses`, a folder of GRIB files, they are shown and not the planet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +46,7 @@ class ArchiveSettings(BaseModel):
     product: str
     bits: int = 16
     layouts: Path | None = None
+    analyses: Path | None = None
     now_is_settable: bool = False
 
 
@@ -97,11 +104,18 @@ def serve(host: str, port: int, app: Starlette) -> None:
 
 
 def run(settings: ArchiveSettings) -> None:
-    """Show the planet."""
-    grid = load_layout(settings.grid_name, settings.layouts).grid_value
+    """Show the world of the settings until the process is told to stop."""
     now = SettableNow() if settings.now_is_settable else SystemClock().now
-    world = PlanetWorld(settings.seed, grid, settings.levels)
-    serve(settings.host, settings.port, archive_app(world, now, settings.product, settings.bits))
+    with contextlib.closing(GribDecoder.start()) as decoder:
+        app = archive_app(_world(settings, decoder), now, settings.product, settings.bits)
+        serve(settings.host, settings.port, app)
+
+
+def _world(settings: ArchiveSettings, decoder: GribDecoder) -> World:
+    grid = load_layout(settings.grid_name, settings.layouts).grid_value
+    if settings.analyses is None:
+        return PlanetWorld(settings.seed, grid, settings.levels)
+    return AnalysesWorld(settings.analyses, grid, settings.levels, decoder.decode_any)
 
 
 def _reader(world: World, product: str, bits: int) -> Callable[[str, datetime], bytes | None]:
