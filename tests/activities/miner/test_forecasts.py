@@ -136,5 +136,5 @@ def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
     assert made.keys() == set(EUROPE.fields())
     assert (rmse(made, ("t", 500)), rmse(persisted, ("t", 500))) == pytest.approx((1.8488, 4.5246), abs=5e-5)
     assert (rmse(made, ("msl", 0)), rmse(persisted, ("msl", 0))) == pytest.approx((261.2816, 1081.2646), abs=5e-5)
-    with pytest.raises(SourceGone, match="no 10u at step 126"):
+    with pytest.raises(SourceGone, match="no 10u of 2016-09-30T06Z, step 126"):
         forecast(126)
