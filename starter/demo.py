@@ -71,7 +71,7 @@ class FaultLine(Row):
     miner: str
     code: str
     cause: str
-    cases: int
+    scope: str
     detail: str
 
 
@@ -175,20 +175,35 @@ def _report(
             Ranked(rank=row.rank, miner=row.name, kind=kinds[row.name], score=row.score_nano / 1e9, code=row.code)
             for row in rows
         ],
-        faults=[
-            FaultLine(miner=row.name, code=code, cause=first.cause, cases=count, detail=first.detail)
-            for row in rows
-            for code, count, first in _grouped(faults.get(row.hotkey, []))
-        ],
+        faults=[line for row in rows for line in _lines(row.name, faults.get(row.hotkey, []))],
         killed_workers=killed,
         web_ui=_web_ui(stack),
         artefacts=str(folder.root),
     )
 
 
-def _grouped(faults: list[FaultRecord]) -> list[tuple[str, int, FaultRecord]]:
-    codes = {fault.code: fault for fault in reversed(faults)}
-    return [(code, sum(fault.code == code for fault in faults), first) for code, first in sorted(codes.items())]
+def _lines(miner: str, faults: list[FaultRecord]) -> list[FaultLine]:
+    """One line a code, with the first evidence of it."""
+    codes: dict[str, list[FaultRecord]] = {}
+    for fault in faults:
+        codes.setdefault(fault.code, []).append(fault)
+    return [
+        FaultLine(miner=miner, code=code, cause=same[0].cause, scope=_scope(same), detail=_evidence(same[0]))
+        for code, same in codes.items()
+    ]
+
+
+def _scope(faults: list[FaultRecord]) -> str:
+    if any(fault.pass_ == "*" for fault in faults):
+        return "run"
+    parts = sorted({f"{fault.pass_}{f' {fault.lead_hours} h' if fault.lead_hours > 0 else ''}" for fault in faults})
+    return f"{len(faults)} of {', '.join(parts)}"
+
+
+def _evidence(fault: FaultRecord) -> str:
+    found = [f"found {fault.found[:16]}"] if fault.found else []
+    expected = [f"expected {fault.expected[:16]}"] if fault.expected else []
+    return "; ".join([fault.detail, *found, *expected])
 
 
 def _web_ui(stack: EmbeddedStack) -> str:
