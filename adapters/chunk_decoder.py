@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -44,10 +45,13 @@ class FetchedChunk(FieldCase):
 class ChunkDecoder:
     """Decodes with up to `processes` children; a failure counts only if a fresh child confirms it."""
 
-    def __init__(self, store: ObjectStore, processes: int = 1) -> None:
+    def __init__(self, store: ObjectStore, processes: int = 1, memory_mib: int = CHILD_MEMORY_MIB) -> None:
         self._store = store
-        self._children = _pool(processes, renew_after=500)
-        self._fresh = _pool(1, renew_after=1)
+        pool = partial(
+            ChildPool, CHILD, memory_mib=memory_mib, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
+        )
+        self._children = pool(processes=processes)
+        self._fresh = pool(renew_after=1)
 
     def decode_field(self, layout: Layout, chunk: FetchedChunk, valid_time: datetime) -> Field:
         """The canonical field of the chunk, or the miner's fault in it."""
@@ -82,14 +86,10 @@ class ChunkDecoder:
     def _second_opinion(self, payload: bytes) -> bytes:
         try:
             return _decoded(self._fresh, payload)
-        except ChildRefused as error:
-            if error.code != "MemoryError":
-                raise DecodeFailed("the decoder refused it", found=error.message) from error
-            failure: Exception = error
-        except ChildFailed as error:
-            failure = error
-        self._prove_children()
-        raise DecodeFailed("the decoder died of it, twice", found=failure) from failure
+        except (ChildFailed, ChildRefused) as error:
+            if not (isinstance(error, ChildRefused) and error.code == ValueError.__name__):
+                self._prove_children()
+            raise DecodeFailed("it decodes in no child", found=error) from error
 
     def _prove_children(self) -> None:
         """Ours, unless a fresh child decodes a good chunk."""
@@ -98,17 +98,6 @@ class ChunkDecoder:
             _decoded(self._fresh, REQUEST.pack(b"zstd", 8) + good)
         except (ChildFailed, ChildRefused) as error:
             raise InternalError(f"decoding children do not work: {error}") from error
-
-
-def _pool(processes: int, renew_after: int) -> ChildPool:
-    return ChildPool(
-        CHILD,
-        memory_mib=CHILD_MEMORY_MIB,
-        wall_seconds=CHILD_WALL_SECONDS,
-        cpu_seconds=CHILD_CPU_SECONDS,
-        processes=processes,
-        renew_after=renew_after,
-    )
 
 
 def _decoded(children: ChildPool, payload: bytes) -> bytes:

@@ -145,7 +145,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def fault_of(error: Exception) -> Fault:
-    """The miner's fault that an httpx error or a time-out before the body stands for."""
+    """The miner's fault that an httpx error before the body stands for."""
     causes = _causes(error)
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
         return CertificateRefused(str(error))

@@ -162,10 +162,13 @@ async def _read_body(response: httpx.Response, most_bytes: int) -> bytes:
     if has_content_coding(response):
         raise BadAnswer("content coding", found=response.headers["content-encoding"], expected="identity")
     body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) > most_bytes:
-            raise BadAnswer("answer over the limit", found=f"{len(body)} bytes or more", expected=most_bytes)
+    try:
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > most_bytes:
+                raise BadAnswer("answer over the limit", found=f"{len(body)} bytes or more", expected=most_bytes)
+    except httpx.HTTPError as error:
+        raise MinerTimeout("the answer broke off", found=f"{len(body)} bytes") from error
     return bytes(body)
 
 

@@ -143,10 +143,11 @@ async def _body(response: httpx.Response, wanted: _Wanted) -> bytes:
         raise ContentCodingRefused(wanted.path, found=response.headers["content-encoding"], expected="none")
     length = _declared_length(response, wanted)
     body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-    if len(body) != length:
-        raise TransferFailed(wanted.path, found=f"{len(body)} bytes", expected=f"{length} bytes")
+    try:
+        async for part in response.aiter_raw():
+            body += part
+    except httpx.HTTPError as error:
+        raise TransferFailed(wanted.path, found=f"{len(body)} bytes", expected=f"{length} bytes") from error
     return bytes(body)
 
 

@@ -153,9 +153,9 @@ class ValidatorService:
             call = await self._call_of(body)
             claims = self._prove(request, body, call)
         except Refusal as refusal:
-            return _problem(request, refusal)
+            return _hang_up(_problem(request, refusal))
         except PlatformFault as fault:
-            return _problem(request, Refusal("NotReady", str(fault)))
+            return _hang_up(_problem(request, Refusal("NotReady", str(fault))))
         response = await self._judge(request, Push(body, received_at, claims, call))
         return self._signed(response, claims)
 
@@ -250,3 +250,9 @@ def _problem(request: Request, refusal: Refusal, answer: CommitmentAnswer | None
     document = problem(refusal.code, refusal.detail, instance=request.url.path, **noted)
     retry = {"Retry-After": RETRY_AFTER_SECONDS} if document.status in (429, 503) else None
     return Response(document.body, document.status, retry, MEDIA_TYPE)
+
+
+def _hang_up(response: Response) -> Response:
+    """The rest of the body, if there is one, is not waited for."""
+    response.headers["Connection"] = "close"
+    return response
