@@ -19,6 +19,7 @@ demo: setup
 
 real: setup
 	$(BIN)/barograph real
+	$(BIN)/pytest -q tests/activities/archives
 
 test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile

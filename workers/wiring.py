@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -169,7 +170,7 @@ _BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
 }
 
 
-def _methods(implementation: object, signature: type) -> Activities:
+def _methods(implementation: object, signature: ABCMeta) -> Activities:
     return [getattr(implementation, name) for name in sorted(signature.__abstractmethods__)]
 
 

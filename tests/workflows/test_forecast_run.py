@@ -171,7 +171,7 @@ async def test_an_id_that_is_not_the_business_key_fails_at_once_with_both_ids(sk
         )
         with pytest.raises(WorkflowFailureError) as failed:
             await handle.result()
-    assert failed.value.cause.type == "ConfigurationInvalid"  # ty: ignore[unresolved-attribute] -- ApplicationError
+    assert failed.value.cause.type == "ConfigurationInvalid"  # ty: ignore[missing-attribute] -- ApplicationError
     assert "my-run" in str(failed.value.cause)
 
 
