@@ -86,6 +86,7 @@ class FetchedLead(BaseModel):
 class _Wanted(NamedTuple):
     entry: Entry
     chunk: FetchedChunk
+    kept: bool
 
 
 class ForecastReader:
@@ -116,7 +117,7 @@ class ForecastReader:
     ) -> FetchedLead:
         """Step 4 for chunks of one lead; one that is kept already is not read again."""
         wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
-        faults = await self._fetch_missing(forecast, [one for one in wanted if not self._store.has(one.chunk.sha256)])
+        faults = await self._fetch_missing(forecast, [one for one in wanted if not one.kept])
         failed = {(fault.variable, fault.level) for fault in faults}
         chunks = (one.chunk for one in wanted)
         there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
@@ -143,8 +144,9 @@ class ForecastReader:
         wanted = []
         for variable, level in fields:
             entry = manifest.entry(layout.chunk_path(variable, level, lead_hours))
-            case = FieldCase(variable=variable, level=level, lead_hours=lead_hours)
-            wanted.append(_Wanted(entry, FetchedChunk(**dict(case), sha256=entry.sha256, codec=codecs[variable])))
+            case = {"variable": variable, "level": level, "lead_hours": lead_hours}
+            chunk = FetchedChunk(**case, sha256=entry.sha256, codec=codecs[variable])
+            wanted.append(_Wanted(entry, chunk, self._store.has(entry.sha256)))
         return wanted
 
     def _codec(self, manifest: Manifest, variable: str) -> Codec:

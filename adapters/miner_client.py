@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,7 +37,7 @@ from protocol.registry import RosterEntry
 from protocol.tokens import Access, Answer, Call, sign_request, verify_access, verify_answer
 from weather.faults import BadAnswer, MinerReportedError, MinerTimeout, MinerUnreachable, UrlRefused
 
-Read = TypeVar("Read")
+Read = TypeVar("Read", ForecastAnswer, KerchunkAnswer, ReceiptStored)
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,6 @@ KERCHUNK_REQUEST = Endpoint("weather-kerchunk-request", KERCHUNK_MAX_BYTES, 30.0
 RECEIPT = Endpoint("weather-receipt", ReceiptStored.max_bytes, 10.0)
 
 
-@dataclass(frozen=True)
-class SignedAnswer:
-    """A 2xx whose token holds; `received_at` is when its last byte was read."""
-
-    body: bytes
-    received_at: datetime
-
-
 class MinerClient:
     """Speaks for the validator `hotkey` with `signer`: the hotkey's own key, or one of its request keys."""
 
@@ -75,21 +66,21 @@ class MinerClient:
     async def request_forecast(self, miner: RosterEntry, data: ForecastRequestData) -> ForecastAnswer:
         """Call 2; the job id in the data is the miner's."""
         call = ForecastRequest(nonce=_nonce(), data=data.addressed_to(miner.hotkey))
-        answer = _read(ForecastAnswer.parse, await self._post(miner, FORECAST_REQUEST, call))
-        return _of_job(answer, call.data.job_id)
+        body, _ = await self._post(miner, FORECAST_REQUEST, call)
+        return _read(ForecastAnswer.parse, body, call.data.job_id)
 
     async def poll_commitment(self, miner: RosterEntry, job_id: str) -> tuple[KerchunkAnswer, datetime]:
         """Call 4, with the instant at which its answer was complete."""
         call = KerchunkRequest(nonce=_nonce(), data=KerchunkData(job_id=job_id))
-        signed = await self._post(miner, KERCHUNK_REQUEST, call)
-        return _of_job(_read(parse_kerchunk_answer, signed), job_id), signed.received_at
+        body, received_at = await self._post(miner, KERCHUNK_REQUEST, call)
+        return _read(parse_kerchunk_answer, body, job_id), received_at
 
     async def deliver_receipt(self, miner: RosterEntry, delivery: CommitmentAnswer) -> ReceiptStored:
         """Call 5."""
         entry = delivery.receipt.entry
         job_id = names.job_id(entry.network, entry.run_id, entry.hotkey)
-        call = ReceiptDelivery(nonce=_nonce(), data=delivery)
-        return _of_job(_read(ReceiptStored.parse, await self._post(miner, RECEIPT, call)), job_id)
+        body, _ = await self._post(miner, RECEIPT, ReceiptDelivery(nonce=_nonce(), data=delivery))
+        return _read(ReceiptStored.parse, body, job_id)
 
     async def access_token(self, miner: RosterEntry, job_id: str) -> str:
         """A checked token for the miner's store; root and commitment in the answer are not used."""
@@ -109,7 +100,8 @@ class MinerClient:
         verify_access(answer.access_token, access, self._clock.now())
         return answer.access_token
 
-    async def _post(self, miner: RosterEntry, endpoint: Endpoint, request: Request) -> SignedAnswer:
+    async def _post(self, miner: RosterEntry, endpoint: Endpoint, request: Request) -> tuple[bytes, datetime]:
+        """The body of a signed 2xx, and when its last byte was read."""
         body = request.body
         seconds = min(endpoint.seconds, self.egress.call_seconds)
         try:
@@ -124,7 +116,7 @@ class MinerClient:
             raise fault_of(error) from error
         received_at = self._clock.now()
         self._judge(miner, request.nonce, response, answer)
-        return SignedAnswer(answer, received_at)
+        return answer, received_at
 
     def _headers(self, miner: RosterEntry, endpoint: Endpoint, body: bytes) -> dict[str, str]:
         path = httpx.URL(f"{miner.base_url}/{endpoint.path}").path
@@ -172,17 +164,11 @@ async def _read_body(response: httpx.Response, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _read(parse: Callable[[bytes], Read], answer: SignedAnswer) -> Read:
+def _read(parse: Callable[[bytes], Read], body: bytes, job_id: str) -> Read:
     try:
-        return parse(answer.body)
+        answer = parse(body)
     except ValueError as error:
         raise BadAnswer("answer is not what the protocol says", found=error) from error
-
-
-Named = TypeVar("Named", ForecastAnswer, KerchunkAnswer, ReceiptStored)
-
-
-def _of_job(answer: Named, job_id: str) -> Named:
     if answer.job_id != job_id:
         raise BadAnswer("answer about another job", found=answer.job_id, expected=job_id)
     return answer
@@ -197,7 +183,7 @@ def _problem_code(body: bytes, status: int) -> str:
     try:
         return Problem.parse(body).code
     except ValueError:
-        return f"status {status}, {json.dumps(body[:200].decode(errors='replace'))}"
+        return f"status {status}"
 
 
 def _nonce() -> str:

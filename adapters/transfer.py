@@ -122,14 +122,17 @@ class Transfer:
         seconds = self._budget.object_seconds(wanted.most_bytes)
         try:
             async with asyncio.timeout(seconds):
-                async with asyncio.timeout(self._budget.first_byte_seconds):
-                    response = await self._client.send(request, stream=True)
-                async with aclosing(response):
-                    return await _body(response, wanted)
+                return await self._answer(request, wanted)
         except TimeoutError as error:
             raise TransferSlow(wanted.path, expected=f"a first byte in time, all in {seconds:.1f} s") from error
         except httpx.HTTPError as error:
             raise _transfer_fault(error, wanted) from error
+
+    async def _answer(self, request: httpx.Request, wanted: _Wanted) -> bytes:
+        async with asyncio.timeout(self._budget.first_byte_seconds):
+            response = await self._client.send(request, stream=True)
+        async with aclosing(response):
+            return await _body(response, wanted)
 
 
 def _transfer_fault(error: httpx.HTTPError, wanted: _Wanted) -> Fault:

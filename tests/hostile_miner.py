@@ -66,6 +66,7 @@ LAYOUT = Layout.of_value(
 )
 
 
+# long: one value
 def call_data(**changes: Any) -> ForecastRequestData:
     source = InputObject(
         source="noaa-gfs",

@@ -233,15 +233,18 @@ def validator_app(
 async def _read_body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refusal("NotAcceptable", "media type", expected="application/json")
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > CommitmentRequest.max_bytes:
-                    raise Refusal("TooLarge", "body above its limit", expected=f"{CommitmentRequest.max_bytes} bytes")
+        return await asyncio.wait_for(_limited(request), BODY_SECONDS)
     except (TimeoutError, ClientDisconnect) as error:
         raise Refusal("Malformed", "the body did not come in full", expected=f"in {BODY_SECONDS} s") from error
+
+
+async def _limited(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > CommitmentRequest.max_bytes:
+            raise Refusal("TooLarge", "body above its limit", expected=f"{CommitmentRequest.max_bytes} bytes")
     return bytes(body)
 
 

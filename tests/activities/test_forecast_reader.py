@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zstandard
-from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 from starlette.responses import Response
 
-from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
+from adapters.chunk_decoder import ChunkDecoder
 from adapters.forecast_reader import CommittedForecast, FetchedLead, ForecastReader
 from adapters.miner_client import MinerClient
 from adapters.object_store import LocalObjects
@@ -27,7 +25,6 @@ from tests.hostile_miner import (
     VALIDATOR,
     HostileMiner,
     Server,
-    encoded,
     field_values,
     loopback,
     running,
@@ -67,17 +64,6 @@ def reader_of(store: LocalObjects, budget: TransferBudget) -> ForecastReader:
     return ForecastReader(MinerClient(REQUEST_KEY, VALIDATOR.hotkey, egress, egress.clock), store, budget)
 
 
-@pytest.fixture(scope="module")
-def decoder_store(tmp_path_factory: pytest.TempPathFactory) -> LocalObjects:
-    return LocalObjects(tmp_path_factory.mktemp("objects"))
-
-
-@pytest.fixture(scope="module")
-def decoder(decoder_store: LocalObjects) -> Iterator[ChunkDecoder]:
-    with ChunkDecoder(decoder_store) as one:
-        yield one
-
-
 def committed(server: Server, miner: HostileMiner) -> CommittedForecast:
     return CommittedForecast(server.entry(), miner.commitment, LAYOUT)
 
@@ -115,8 +101,6 @@ async def test_manifest_and_metadata_are_kept_by_digest(
 
 async def test_what_is_kept_is_never_read_again(reader: ForecastReader, server: Server, miner: HostileMiner) -> None:
     first = await fetch(reader, server, miner)
-    miner.gets.clear()
-    miner.posts.clear()
     manifest = await reader.verify_manifest(committed(server, miner))
     miner.gets.clear()
     miner.posts.clear()
@@ -314,91 +298,3 @@ async def test_a_store_that_is_not_the_layouts_is_refused_before_any_chunk_is_re
         await reader.verify_manifest(committed(server, miner))
     assert type(raised.value) is expected, raised.value
     assert all(path == "manifest.json" or path.endswith("zarr.json") for path in miner.gets)
-
-
-VALUES = field_values("t", 500, 6)
-GOOD_ZSTD, GOOD_PCODEC = encoded(VALUES, "zstd"), encoded(VALUES, "pcodec")
-BOMB = zstandard.compress(bytes(50_000_000))
-HOLES, INFINITE = VALUES.copy(), VALUES.copy()
-HOLES[1, 2:5] = np.nan
-INFINITE[0, 0] = np.inf
-
-
-def unsized(raw: bytes) -> bytes:
-    return zstandard.ZstdCompressor(write_content_size=False).compress(raw)
-
-
-def skippable(raw: bytes) -> bytes:
-    """A frame that holds nothing but says that it is as long as a field."""
-    return b"\x50\x2a\x4d\x18" + len(raw).to_bytes(4, "little") + raw
-
-
-def wide_window(raw: bytes) -> bytes:
-    """A zstd frame header with content size and a window of 16 MiB, then the raw bytes as one block."""
-    header = b"\x28\xb5\x2f\xfd" + bytes([0x80, (24 - 10) << 3]) + len(raw).to_bytes(4, "little")
-    return header + (len(raw) << 3 | 1).to_bytes(3, "little") + raw
-
-
-def pcodec_of(values: np.ndarray) -> bytes:
-    return standalone.simple_compress(values, ChunkConfig())
-
-
-RAW_BYTES = VALUES.tobytes()
-CHUNK_FAULTS: dict[str, tuple[str, bytes, type[faults.Fault]]] = {
-    "zstd of 50 MB": ("zstd", BOMB, faults.DecodedSizeRefused),
-    "zstd without its size": ("zstd", unsized(RAW_BYTES), faults.DecodedSizeRefused),
-    "zstd skippable frame": ("zstd", skippable(RAW_BYTES), faults.DecodedSizeRefused),
-    "zstd window of 16 MiB": ("zstd", wide_window(RAW_BYTES), faults.DecodedSizeRefused),
-    "zstd of one value less": ("zstd", zstandard.compress(RAW_BYTES[:-4]), faults.DecodedSizeRefused),
-    "pcodec called zstd": ("zstd", GOOD_PCODEC, faults.DecodedSizeRefused),
-    "two zstd frames": ("zstd", GOOD_ZSTD * 2, faults.DecodeFailed),
-    "zstd cut short": ("zstd", GOOD_ZSTD[:-1], faults.DecodeFailed),
-    "pcodec of 40 MB of zeros": ("pcodec", pcodec_of(np.zeros(10_000_000, "f4")), faults.DecodeFailed),
-    "pcodec of one value less": ("pcodec", pcodec_of(VALUES.ravel()[:-1]), faults.DecodeFailed),
-    "pcodec of float64": ("pcodec", pcodec_of(VALUES.ravel().astype("f8")), faults.DecodeFailed),
-    "pcodec with a byte left over": ("pcodec", GOOD_PCODEC + b"\0", faults.DecodeFailed),
-    "pcodec cut at 10 %": ("pcodec", GOOD_PCODEC[: len(GOOD_PCODEC) // 10], faults.DecodeFailed),
-    "pcodec cut at 50 %": ("pcodec", GOOD_PCODEC[: len(GOOD_PCODEC) // 2], faults.DecodeFailed),
-    "pcodec cut by its last byte": ("pcodec", GOOD_PCODEC[:-1], faults.DecodeFailed),
-    "nothing": ("pcodec", b"", faults.DecodeFailed),
-    "NaN holes": ("pcodec", encoded(HOLES, "pcodec"), faults.IncompleteForecast),
-    "one Inf": ("zstd", encoded(INFINITE, "zstd"), faults.IncompleteForecast),
-}
-
-
-def decode(decoder: ChunkDecoder, store: LocalObjects, codec: str, body: bytes) -> np.ndarray:
-    members = {"variable": "t", "level": 500, "lead_hours": 6, "sha256": store.put(body), "codec": codec}
-    chunk = FetchedChunk.model_validate(members)
-    return decoder.decode_field(LAYOUT, chunk, T0 + timedelta(hours=6)).values
-
-
-@pytest.mark.parametrize("act", CHUNK_FAULTS)
-def test_a_committed_chunk_that_is_no_field_is_refused_and_the_decoder_goes_on(
-    act: str, decoder: ChunkDecoder, decoder_store: LocalObjects
-) -> None:
-    codec, body, expected = CHUNK_FAULTS[act]
-    with pytest.raises(faults.Fault) as raised:
-        decode(decoder, decoder_store, codec, body)
-    assert type(raised.value) is expected, raised.value
-    assert np.array_equal(decode(decoder, decoder_store, "pcodec", GOOD_PCODEC), VALUES)
-
-
-def test_children_that_can_not_even_start_are_our_fault(decoder_store: LocalObjects) -> None:
-    with ChunkDecoder(decoder_store, memory_mib=16) as starved, pytest.raises(faults.InternalError):
-        decode(starved, decoder_store, "pcodec", GOOD_PCODEC)
-
-
-def test_missing_cells_are_counted(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
-    with pytest.raises(faults.IncompleteForecast) as raised:
-        decode(decoder, decoder_store, "pcodec", encoded(HOLES, "pcodec"))
-    assert (raised.value.found, raised.value.expected) == ("29 finite cells", "32 cells")
-
-
-def test_both_codecs_give_the_same_field(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
-    assert np.array_equal(decode(decoder, decoder_store, "zstd", GOOD_ZSTD), VALUES)
-
-
-def test_negative_zero_becomes_zero(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
-    values = np.zeros_like(VALUES)
-    values[0, 0] = -0.0
-    assert not np.signbit(decode(decoder, decoder_store, "zstd", encoded(values, "zstd"))).any()
