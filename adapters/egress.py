@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -98,11 +99,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         self._tls_sha256 = tls_sha256
         self._resolving = asyncio.Lock()
         self._address: str | None = None
-        context = ssl.create_default_context()
-        if tls_sha256 is not None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE  # the one pinned certificate is compared by _check_pin
-        self._inner = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+        self._inner = httpx.AsyncHTTPTransport(verify=_tls(tls_sha256 is not None), trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send to the pinned address; the name is looked up at the first request only."""
@@ -138,6 +135,16 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         if found != self._tls_sha256 or not dated:
             await stream.aclose()
             raise CertificateRefused("pin" if dated else "dates", found=found, expected=self._tls_sha256)
+
+
+@lru_cache(maxsize=2)
+def _tls(pinned: bool) -> ssl.SSLContext:
+    """Costly to make: it reads the trust store of the system."""
+    context = ssl.create_default_context()
+    if pinned:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # PinnedTransport compares the one certificate
+    return context
 
 
 def _port(url: httpx.URL) -> int:
