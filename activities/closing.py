@@ -30,7 +30,7 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
         closing = _closing(session, run, rules, request)
         if request.void_reason is None:
             covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
-            runs.advance_run(session, run.run_id, covered, f"coverage {closing.coverage}", request.at)
+            runs.reach_run(session, run.run_id, covered, f"coverage {closing.coverage}", request.at)
         runs.close_run(session, run.run_id, closing)
     return _result(session, run)
 

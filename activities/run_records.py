@@ -12,6 +12,7 @@ from activities import documents
 from activities.closing import close
 from activities.messages.run import (
     AdvanceRun,
+    CancelRun,
     CloseRun,
     CommitWindow,
     ForecastRunInput,
@@ -140,13 +141,13 @@ class LedgerRunRecords(RunRecords):
     def advance_run(self, request: AdvanceRun) -> None:
         """Move the run's status along a legal edge."""
         with self._ledger.begin() as session:
-            runs.advance_run(session, request.run_id, request.to, request.reason, request.at)
+            runs.reach_run(session, request.run_id, request.to, request.reason, request.at)
 
     @activity.defn
     def seal_run(self, request: SealRun) -> Sealed:
         """Close the commit window; later commitments are refused."""
         with self._ledger.begin() as session:
-            run = runs.advance_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
+            run = runs.reach_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
             stored = commitments.commitments_of(session, request.run_id)
             deadline = _deadline(run)
         sealed = documents.SealedCommitments(
@@ -156,6 +157,12 @@ class LedgerRunRecords(RunRecords):
             commitments=documents.put_model(self._store, sealed),
             accepted=sum(1 for one in sealed.root.values() if one.in_time),
         )
+
+    @activity.defn
+    def cancel_run(self, request: CancelRun) -> None:
+        """Tell that the run was cancelled; a restart adopts what is recorded."""
+        with self._ledger.begin() as session:
+            runs.record_cancelled(session, request.run_id, request.at)
 
     @activity.defn
     def close_run(self, request: CloseRun) -> ForecastRunResult:

@@ -23,9 +23,9 @@ class LedgerScoreRecords(ScoreRecords):
     def start_pass(self, request: StartPass) -> None:
         """Move the scoring job along a legal edge."""
         with self._ledger.begin() as session:
-            jobs.advance_job(session, _step(request, request.to))
+            jobs.reach_job(session, _step(request, request.to))
             if request.pass_name == "day1_qc" and request.to == "in_progress":
-                runs.advance_run(session, request.run_id, "initial_scoring_running", "truth is ready", request.at)
+                runs.reach_run(session, request.run_id, "initial_scoring_running", "truth is ready", request.at)
 
     @activity.defn
     def record_scores(self, request: RecordScores) -> int:
@@ -45,10 +45,10 @@ class LedgerScoreRecords(ScoreRecords):
             if request.fault:
                 facts.record_faults(session, [_void(request)])
             step = StartPass(to=to, run_id=run_id, **request.model_dump(include=_JOB))
-            jobs.advance_job(session, _step(step, to).model_copy(update={"code": code}))
+            jobs.reach_job(session, _step(step, to).model_copy(update={"code": code}))
             if request.pass_name == "day1_qc":
                 done = "initial_scoring_failed" if request.fault else "initial_scoring_done"
-                runs.advance_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
+                runs.reach_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
 
 
 _JOB = {"pass_name", "lead_hours", "generation", "at"}

@@ -15,6 +15,7 @@ from activities.messages.miner import MinerForecastResult
 from activities.messages.run import (
     AdvanceRun,
     Announce,
+    CancelRun,
     CloseRun,
     ForecastRunInput,
     ForecastRunResult,
@@ -51,6 +52,14 @@ class ForecastRun:
     @workflow.run
     async def run(self, request: ForecastRunInput) -> ForecastRunResult:
         run = await self._open(request)
+        try:
+            return await self._play(run)
+        except BaseException as error:
+            if is_cancelled_exception(error):
+                await asyncio.shield(self._cancelled(run))
+            raise
+
+    async def _play(self, run: Run) -> ForecastRunResult:
         roster = await self._freeze_roster(run)
         if not roster.miners:
             return await self._close(run, void_reason="empty_roster")
@@ -232,6 +241,14 @@ class ForecastRun:
         self._outcome = result.outcome
         self._stand("aggregate", f"nothing: {result.outcome} ({result.outcome_reason})", None, fault)
         return result
+
+    async def _cancelled(self, run: Run) -> None:
+        await workflow.execute_activity_method(
+            RunRecords.cancel_run,
+            CancelRun(run_id=run.run_id, at=workflow.now()),
+            summary="tell of the cancellation",
+            **policies.RECORD,
+        )
 
     async def _advance(self, run: Run, to: str, reason: str) -> None:
         await workflow.execute_activity_method(

@@ -138,6 +138,13 @@ class AdvanceRun(Message):
     at: Instant
 
 
+class CancelRun(Message):
+    """Tells that a run's workflow is cancelled."""
+
+    run_id: str
+    at: Instant
+
+
 class SealRun(Message):
     """Ends the commit window of a run."""
 

@@ -9,6 +9,7 @@ from activities.messages.run import (
     Adopted,
     AdvanceRun,
     Announce,
+    CancelRun,
     CloseRun,
     CommitWindow,
     ForecastRunInput,
@@ -49,6 +50,11 @@ class RunRecords(ABC):
     @abstractmethod
     def seal_run(self, request: SealRun) -> Sealed:
         """Close the commit window; later commitments are refused."""
+
+    @activity.defn
+    @abstractmethod
+    def cancel_run(self, request: CancelRun) -> None:
+        """Tell that the run was cancelled; a restart adopts what is recorded."""
 
     @activity.defn
     @abstractmethod

@@ -41,6 +41,14 @@ def advance_job(session: Session, step: JobStep) -> ScoringJobRow:
     return row
 
 
+def reach_job(session: Session, step: JobStep) -> None:
+    """Move a scoring job unless it has been there: a pass that is played again repeats its steps."""
+    key = (step.run_id, step.score_type, step.lead_hours, step.generation)
+    row = session.get(ScoringJobRow, key)
+    if row is None or step.to in transitions.JOB[row.status]:
+        advance_job(session, step)
+
+
 def jobs_of(session: Session, run_id: str) -> list[ScoringJobRow]:
     """The jobs of a run in order of their key."""
     order = (ScoringJobRow.score_type, ScoringJobRow.lead_hours, ScoringJobRow.generation)

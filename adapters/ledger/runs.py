@@ -51,6 +51,21 @@ def advance_run(session: Session, run_id: str, to: str, reason: str, at: datetim
     return run
 
 
+def reach_run(session: Session, run_id: str, to: str, reason: str, at: datetime) -> ForecastRunRow:
+    """Move the status unless the run has been there: a run that is played again repeats its steps."""
+    run = changed_run(session, run_id)
+    been = select(RunTransitionRow.ordinal).where(RunTransitionRow.run_id == run_id, RunTransitionRow.target == to)
+    if to not in transitions.RUN[run.status] and session.scalars(been).first() is not None:
+        return run
+    return advance_run(session, run_id, to, reason, at)
+
+
+def record_cancelled(session: Session, run_id: str, at: datetime) -> None:
+    """Tell that the run's workflow was cancelled; the row stays, and a restart adopts it."""
+    run = changed_run(session, run_id)
+    record_event(session, run, Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"}))
+
+
 def set_window(session: Session, run_id: str, window: Window) -> ForecastRunRow:
     """Fix the call and its deadline; again: the first window stands."""
     run = changed_run(session, run_id)

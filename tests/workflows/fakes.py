@@ -33,6 +33,7 @@ from activities.messages.run import (
     Adopted,
     AdvanceRun,
     Announce,
+    CancelRun,
     CloseRun,
     CommitWindow,
     ForecastRunInput,
@@ -153,6 +154,10 @@ class FakeRuns(RunRecords):
     async def seal_run(self, request: SealRun) -> Sealed:
         self.script.play("seal_run", "", request)
         return Sealed(commitments=REF, accepted=sum(1 for c in self.script.commitments.values() if c.in_time))
+
+    @activity.defn
+    async def cancel_run(self, request: CancelRun) -> None:
+        self.script.play("cancel_run", "", request)
 
     @activity.defn
     async def close_run(self, request: CloseRun) -> ForecastRunResult:
