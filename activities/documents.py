@@ -54,6 +54,11 @@ def put(store: ObjectStore, document: bytes) -> Ref:
     return Ref(sha256=store.put(document), size_bytes=len(document))
 
 
+def ref(store: ObjectStore, sha256: str) -> Ref:
+    """A document that is kept already."""
+    return Ref(sha256=sha256, size_bytes=len(store.get(sha256)))
+
+
 def put_model(store: ObjectStore, model: BaseModel) -> Ref:
     """Keep a model as JSON."""
     return put(store, model.model_dump_json().encode())

@@ -110,32 +110,17 @@ class LedgerRunRecords(RunRecords):
         """Fix the call and its deadline; again: the first window."""
         run, now = request.run, self._clock.now().replace(microsecond=0)
         with self._ledger.begin() as session:
-            requested_at = runs.changed_run(session, run.run_id).requested_at or now
-            rules = self._deadline_rules(run)
-            leads = sorted({*run.day1_lead_hours, *run.final_lead_hours})
-            first = rules.first_scored_lead(run.init_time, requested_at, leads)
-            facts.record_faults(session, [self._late(run, h) for h in leads if first is None or h < first])
-            if first is None:
-                return CommitWindow(requested_at=requested_at, commit_deadline=requested_at, first_lead_hours=None)
-            call = self._call(request, rules, requested_at, first)
-            document = documents.put(self._store, call.canonical)
-            window = Window(
-                requested_at=call.requested_at,
-                commit_deadline=call.commit_deadline,
-                first_lead_hours=first,
-                call_digest=call.call_digest,
-                call_document=document.sha256,
-                input_data_hash=call.input_data_hash,
-                bundle_digest=request.inputs.bundle_digest,
-            )
-            runs.set_window(session, run.run_id, window)
-            log.append_leaf(session, self._opened(request, call))
-        return CommitWindow(
-            requested_at=call.requested_at,
-            commit_deadline=call.commit_deadline,
-            first_lead_hours=first,
-            call=document,
-        )
+            row = runs.changed_run(session, run.run_id)
+            if row.call_document is None:
+                leads = sorted({*run.day1_lead_hours, *run.final_lead_hours})
+                first = self._deadline_rules(run).first_scored_lead(run.init_time, now, leads)
+                facts.record_faults(session, [self._late(run, h) for h in leads if first is None or h < first])
+                if first is None:
+                    return CommitWindow(requested_at=now, commit_deadline=now, first_lead_hours=None)
+                call = self._call(request, now, first)
+                row = runs.set_window(session, run.run_id, self._window(request, call))
+                log.append_leaf(session, self._opened(request, call))
+            return self._fixed(row)
 
     @activity.defn
     def advance_run(self, request: AdvanceRun) -> None:
@@ -224,11 +209,9 @@ class LedgerRunRecords(RunRecords):
             recorded_at=run.opened_at,
         )
 
-    def _call(
-        self, request: OpenCommitWindow, rules: DeadlineRules, requested_at: datetime, first: int
-    ) -> ForecastRequestData:
+    def _call(self, request: OpenCommitWindow, requested_at: datetime, first: int) -> ForecastRequestData:
         run, layout = request.run, self._catalog.pinned_layout(request.run.grid, request.run.layout_digest)
-        deadline = rules.deadline(run.init_time, requested_at, first)
+        deadline = self._deadline_rules(run).deadline(run.init_time, requested_at, first)
         return ForecastRequestData(
             network=run.network,
             run_id=run.run_id,
@@ -246,6 +229,26 @@ class LedgerRunRecords(RunRecords):
             requested_at=requested_at,
             commit_deadline=deadline,
             retain_until=retain_until(run.valid_time(max(run.final_lead_hours)), run.truth_delay, deadline),
+        )
+
+    def _window(self, request: OpenCommitWindow, call: ForecastRequestData) -> Window:
+        return Window(
+            requested_at=call.requested_at,
+            commit_deadline=call.commit_deadline,
+            first_lead_hours=call.first_scored_lead_hours,
+            call_digest=call.call_digest,
+            call_document=self._store.put(call.canonical),
+            input_data_hash=call.input_data_hash,
+            bundle_digest=request.inputs.bundle_digest,
+        )
+
+    def _fixed(self, row: ForecastRunRow) -> CommitWindow:
+        assert row.requested_at is not None and row.call_document is not None
+        return CommitWindow(
+            requested_at=row.requested_at,
+            commit_deadline=_deadline(row),
+            first_lead_hours=row.first_lead_hours,
+            call=documents.ref(self._store, row.call_document),
         )
 
     def _opened(self, request: OpenCommitWindow, call: ForecastRequestData) -> RunOpened:
