@@ -10,7 +10,7 @@ from typing import Any
 
 from activities.documents import FetchedObjects, Part
 from activities.messages.scoring import ScoreMiners, TruthSet
-from activities.miner_records import FAULT_EFFECTS
+from activities.miner_records import effect_of
 from adapters.chunk_decoder import FetchedChunk
 from adapters.field_sets import Fields
 from adapters.forecast_reader import ObjectFault
@@ -199,15 +199,14 @@ class Judge:
         return self._record(hotkey, fault.code, where | evidence)
 
     def _record(self, hotkey: str, code: str, scope: dict[str, Any]) -> FaultRecord:
-        cause = tree()[code].cause
         return FaultRecord.model_validate(
             {
                 "run_id": self.request.run.run_id,
                 "hotkey": hotkey,
                 "generation": self.request.generation,
                 "code": code,
-                "cause": cause,
-                "effect": FAULT_EFFECTS[cause],
+                "cause": tree()[code].cause,
+                "effect": effect_of(code),
                 "recorded_at": self.now,
                 **scope,
             }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from temporalio import activity
 
 from activities import documents
 from activities.messages.miner import CommitmentRecorded, MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
 from activities.signatures.miners import MinerRecords
+from adapters import instruments
 from adapters.ledger import commitments, facts, responses, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
+from weather.faults import tree
 
 MANIFEST_CODES = frozenset(
     {
@@ -25,7 +29,7 @@ MANIFEST_CODES = frozenset(
         "MetadataRefused",
     }
 )
-FAULT_EFFECTS = {"miner": "W", "policy": "W", "source": "V", "platform": "V"}
+COSTS_NOBODY = frozenset({"ConfigurationInvalid", "PrerequisiteMissing", "VoidedByOperator"})
 
 
 class LedgerMinerRecords(MinerRecords):
@@ -82,6 +86,15 @@ class LedgerMinerRecords(MinerRecords):
                 evidence = {"to": to, **fault.model_dump(exclude={"cause"})}
                 responses.advance_response(session, step.model_copy(update=evidence))
                 facts.record_faults(session, [_fault_record(request)])
+        instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
+        outcome, code = ("fault", request.fault.code) if request.fault else ("verified", "")
+        instruments.MINERS_SETTLED.add(outcome=outcome, code=code)
+
+
+def effect_of(code: str) -> Literal["W", "V"]:
+    """Worst for the miner, or void for all."""
+    costs = tree()[code].cause in ("miner", "policy") and code not in COSTS_NOBODY
+    return "W" if costs else "V"
 
 
 def _status(answer: MinerAnswer, expected_hash: str | None) -> str:
@@ -102,7 +115,7 @@ def _fault_record(request: SettleMiner) -> FaultRecord:
         {
             "run_id": request.run_id,
             "hotkey": request.hotkey,
-            "effect": FAULT_EFFECTS[request.fault.cause],
+            "effect": effect_of(request.fault.code),
             "recorded_at": request.at,
             **request.fault.model_dump(),
         }
