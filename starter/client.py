@@ -1,0 +1,232 @@
+"""What client commands share: their settings, Temporal, the start of a run, and why a workflow stands where it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.orm import Session
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ApplicationError, TerminatedError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import task_queues
+from activities.messages.run import ForecastRunInput, ForecastRunResult
+from activities.messages.status import RunProgress, Why
+from adapters.ledger.engine import Ledger
+from adapters.telemetry import untraced
+from adapters.temporal_client import connect
+from protocol.layout import load_layout
+from protocol.names import format_time
+from protocol.registry import Registry
+from starter.refusals import FolderUnusable
+from weather.faults import (
+    ConfigurationInvalid,
+    Fault,
+    InternalError,
+    PlatformFault,
+    PrerequisiteMissing,
+    RunTerminated,
+    tree,
+)
+from workers.settings import Settings, load_settings
+from workflows.failures import fault_note, fault_of
+from workflows.forecast_run import ForecastRun
+
+CLIENT_FILE = "client.json"
+ABSENT = "absent"
+LOOK_SECONDS = 1.0
+QUERY_TIMEOUT = timedelta(seconds=5)
+
+
+def client_settings(state: Path) -> Settings:
+    """From the environment if it names a ledger, else from what `up` left in the state folder."""
+    if not os.environ.get("BAROGRAPH_LEDGER_URL"):
+        os.environ.update(_environment(state / CLIENT_FILE))
+    return checked_settings(worker_mode="publish")
+
+
+def checked_settings(**overrides: Any) -> Settings:
+    """A setting that does not hold is an error of usage."""
+    try:
+        return load_settings(**overrides)
+    except ConfigurationInvalid as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _environment(file: Path) -> dict[str, str]:
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise PrerequisiteMissing(
+            f"no stack is known: BAROGRAPH_LEDGER_URL is not set and {file} is not there"
+        ) from error
+    except (OSError, ValidationError) as error:
+        raise FolderUnusable(f"{file} is no object of texts; `barograph up` writes it anew: {error}") from error
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Generator[Session]:
+    """A transaction on the ledger that only reads."""
+    assert settings.ledger_url is not None
+    with Ledger(settings.ledger_url) as ledger, ledger.read() as session:
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def temporal(settings: Settings) -> AsyncGenerator[Client]:
+    """A client, with its failures as faults."""
+    with translated():
+        yield await connect(settings.temporal_address, settings.temporal_namespace)
+
+
+@contextlib.contextmanager
+def translated() -> Generator[None]:
+    """A failed workflow raises the fault behind it; a server that answers with a status of its own is not ready."""
+    try:
+        yield
+    except RPCError as error:
+        raise PlatformFault(f"Temporal refuses: {_said(error)}") from error
+    except WorkflowFailureError as error:
+        raise failure_of(error) from error
+
+
+def check_start(settings: Settings, request: ForecastRunInput) -> None:
+    """Refuse what could only fail or close void, before an init time is spent on it."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    if request.init_time > now:
+        raise ConfigurationInvalid(
+            "init time is in the future", found=format_time(request.init_time), expected=f"at most {format_time(now)}"
+        )
+    if request.grid:
+        load_layout(request.grid, settings.grid_folder)
+    if settings.registry_path and not any(miner.enabled for miner in registry(settings).miners):
+        raise ConfigurationInvalid(
+            f"{settings.registry_path} has no miner: a run would close void",
+            found="no enabled miner",
+            expected="at least one",
+        )
+
+
+def registry(settings: Settings) -> Registry:
+    path = settings.registry_path
+    if path is None:
+        raise PrerequisiteMissing("BAROGRAPH_REGISTRY_PATH is not set")
+    try:
+        return Registry.parse(path.read_bytes(), {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")})
+    except OSError as error:
+        raise PrerequisiteMissing(f"the registry cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """`joined` if the run was there already, open or closed."""
+
+    handle: WorkflowHandle[ForecastRun, ForecastRunResult]
+    joined: bool
+
+
+async def start_run(client: Client, request: ForecastRunInput) -> StartedRun:
+    """Start the run under its business id, or join it."""
+    try:
+        handle = await client.start_workflow(
+            ForecastRun.run,
+            request,
+            id=request.workflow_id,
+            task_queue=task_queues.CONTROL,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            static_summary=f"{request.run_purpose} run of {format_time(request.init_time)}",
+        )
+    except WorkflowAlreadyStartedError:
+        return StartedRun(client.get_workflow_handle_for(ForecastRun.run, request.workflow_id), joined=True)
+    answer = handle._start_workflow_response
+    assert answer is not None
+    return StartedRun(handle, joined=not answer.started)
+
+
+async def watched(handle: WorkflowHandle[ForecastRun, ForecastRunResult], *, quiet: bool) -> ForecastRunResult:
+    """The result of a run; what happens until then is shown on standard error."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    result = asyncio.create_task(handle.result())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        shown = bar.add_task("asking", total=None)
+        while not result.done():
+            with untraced():
+                text, progress = await _look(handle)
+            bar.update(shown, description=text, completed=progress.passes_done, total=progress.passes_total or None)
+            await asyncio.wait([result], timeout=LOOK_SECONDS)
+    return await result
+
+
+async def _look(handle: WorkflowHandle[ForecastRun, ForecastRunResult]) -> tuple[str, RunProgress]:
+    try:
+        why = await handle.query(ForecastRun.why, rpc_timeout=QUERY_TIMEOUT)
+        progress = await handle.query(ForecastRun.progress, rpc_timeout=QUERY_TIMEOUT)
+    except (RPCError, WorkflowQueryFailedError):
+        return "no worker answers", RunProgress()
+    return f"{why.stage}: {why.waiting_for} · {progress.verified} of {progress.asked} miners verified", progress
+
+
+def failure_of(error: WorkflowFailureError) -> Fault:
+    """The fault behind a failed workflow."""
+    cause = error.cause
+    if isinstance(cause, ActivityError):
+        note = fault_of(cause)
+        return tree()[note.code](note.detail, found=note.found, expected=note.expected)
+    if isinstance(cause, TerminatedError):
+        return RunTerminated(str(cause))
+    kind = tree().get(cause.type or "", InternalError) if isinstance(cause, ApplicationError) else InternalError
+    return kind(str(cause))
+
+
+async def whys(settings: Settings, workflow_ids: Sequence[str]) -> dict[str, Why]:
+    """Why each workflow stands where it stands."""
+    async with temporal(settings) as client:
+        answers = await asyncio.gather(*(why_of(client, workflow_id) for workflow_id in workflow_ids))
+    return dict(zip(workflow_ids, answers, strict=True))
+
+
+async def why_of(client: Client, workflow_id: str) -> Why:
+    """What a workflow waits for, or how it ended; a sentence in any case."""
+    handle = client.get_workflow_handle(workflow_id)
+    try:
+        if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
+            return await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)
+        await handle.result()
+    except WorkflowFailureError as error:
+        fault = fault_note(failure_of(error))
+        return Why(stage="failed", waiting_for="nothing: the workflow failed", last_fault=fault, helps="start it again")
+    except WorkflowQueryFailedError as error:
+        return Why(stage="unknown", waiting_for=f"a worker that knows the answer: {error}")
+    except RPCError as error:
+        return _unknown(error)
+    return Why(stage="closed", waiting_for="nothing: it is closed")
+
+
+def _unknown(error: RPCError) -> Why:
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return Why(stage=ABSENT, waiting_for="nothing: the server has no such workflow", helps="barograph run start")
+    helps = "start a worker with `barograph worker --mode control`"
+    return Why(stage="unknown", waiting_for=f"a `control` worker that answers ({_said(error)})", helps=helps)
+
+
+def _said(error: RPCError) -> str:
+    return f"{error.status.name} {error.message}"

@@ -1,0 +1,51 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protocol import names
+
+STATE = Path(".barograph")
+CYCLE = "2026-11-22T18Z"
+
+
+def parse_run_id(text: str) -> str:
+    """A full run id, or the init time of a live run."""
+    expected = f"an init time like {CYCLE} or an id like campaign/demo/forecast/{CYCLE}"
+    return _first_id([text, f"forecast/{text}"], text, expected)
+
+
+def parse_init_time(text: str) -> datetime:
+    run_id = _first_id([f"forecast/{text}"], text, f"a 00, 06, 12 or 18 UTC cycle like {CYCLE}")
+    return names.parse_run_id(run_id).init_time
+
+
+def parse_campaign(text: str) -> str:
+    _first_id([f"campaign/{text}/forecast/{CYCLE}"], text, "3 to 29 of a-z, 0-9 and -")
+    return text
+
+
+def _first_id(candidates: list[str], found: str, expected: str) -> str:
+    for candidate in candidates:
+        try:
+            names.parse_run_id(candidate)
+        except ValueError:
+            continue
+        return candidate
+    raise typer.BadParameter(f"found {found!r}, expected {expected}")
+
+
+State = Annotated[Path, typer.Option("--state", help="State folder of the embedded stack.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN_ID", parser=parse_run_id, help=f"Full id, or init time like {CYCLE}.")
+]
+InitTime = Annotated[datetime, typer.Argument(metavar="INIT_TIME", parser=parse_init_time, help=f"Such as {CYCLE}.")]
+Campaign = Annotated[
+    str | None, typer.Option(metavar="NAME", parser=parse_campaign, help="Play it as a hindcast of this campaign.")
+]

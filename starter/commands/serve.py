@@ -1,0 +1,103 @@
+"""Processes that serve until SIGTERM or SIGINT: exit 0, at a second signal 130 at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starter.commands.options import STATE, Json, State
+from starter.output import INTERRUPTED, emit
+
+app = typer.Typer()
+miners = typer.Typer(help="List the registered miners, or host some.", invoke_without_command=True)
+archive = typer.Typer(help="A local archive of GFS, ERA5 and climatology.", no_args_is_help=True)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+File = typer.Option(exists=True, dir_okay=False)
+
+
+@app.command()
+def worker(
+    mode: Annotated[str | None, typer.Option(help="Else BAROGRAPH_WORKER_MODE, else evaluate.")] = None,
+) -> None:
+    """Run one worker pod; its settings come from the environment."""
+    from starter.client import checked_settings
+    from workers import pod
+
+    settings = checked_settings(**({"worker_mode": mode} if mode else {}))
+    asyncio.run(until_signalled(lambda stop: pod.run(settings, stop)))
+
+
+@miners.callback()
+def list_miners(context: typer.Context, state: State = STATE, as_json: Json = False) -> None:
+    """List the registered miners, or host some."""
+    if context.invoked_subcommand is not None:
+        return
+    from starter import client
+
+    columns = {"name", "hotkey", "base_url", "enabled"}
+    entries = client.registry(client.client_settings(state)).miners
+    emit([entry.model_dump(include=columns) for entry in entries], as_json=as_json)
+
+
+@miners.command("serve")
+def serve_miners(config: Annotated[Path, File]) -> None:
+    """Host the miners of a `miners.toml`."""
+    from miner import host
+    from miner.settings import load_settings
+
+    settings = load_settings(config)
+    with logged("barograph-miners"):
+        asyncio.run(until_signalled(lambda stop: host.run(settings, stop)))
+
+
+@archive.command("serve")
+def serve_archive(settings: Annotated[Path, File]) -> None:
+    """Show a synthetic planet in the layouts of NOAA and ERA5."""
+    from pydantic import ValidationError
+
+    from adapters.archive_server import app
+    from starter.ports import require_free
+
+    try:
+        parsed = app.ArchiveSettings.model_validate_json(settings.read_bytes())
+    except ValidationError as error:
+        raise typer.BadParameter(f"{settings}: {error}") from error
+    require_free(parsed.port, "the archive")
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends in order, then raises the signal again
+    with logged("barograph-archive"):
+        app.run(parsed)
+
+
+@contextlib.contextmanager
+def logged(service: str) -> Generator[None]:
+    """JSON lines on standard error."""
+    from adapters.telemetry import configure
+
+    telemetry = configure(service)
+    try:
+        yield
+    finally:
+        telemetry.shutdown()
+
+
+async def until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Serve until the first signal sets the event; the second one leaves at once."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def signalled() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, signalled)
+    await serve(stop)
