@@ -7,55 +7,79 @@ never spends a miner's or a source's budget.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
 from temporalio import activity
+
+from weather.faults import Fault, MinerFault, tree
 
 BUDGETS = {"SourceCorrupt": 5, "InternalError": 3}
 MINER_ATTEMPTS_PER_ROUND = 3
 LONGEST_SILENCE = timedelta(seconds=10)
 
 
+@dataclass
+class _Envelope:
+    """What this attempt took over from the last one, and what it adds."""
+
+    info: activity.Info
+    spent: dict[str, int] = field(default_factory=dict)
+    progress: Any = None
+
+
+_CURRENT: ContextVar[_Envelope | None] = ContextVar("envelope", default=None)
+
+
+def begin() -> None:
+    """Take over what the last attempt left, for this context and all that are copied from it."""
+    _envelope()
+
+
 def spent(code: str) -> int:
-    """How often earlier attempts ended with this code."""
-    return int(_envelope().get("spent", {}).get(code, 0))
+    """How often attempts so far ended with this code."""
+    return _envelope().spent.get(code, 0)
 
 
-def spent_in_all() -> int:
-    """How many earlier attempts ended with any code."""
-    return sum(_envelope().get("spent", {}).values())
+def spent_by_miner() -> int:
+    """How many attempts so far ended with a fault of the miner."""
+    return sum(count for code, count in _envelope().spent.items() if issubclass(tree().get(code, Fault), MinerFault))
 
 
 def resumed() -> Any:
-    """The progress that the last attempt reported, or none."""
-    return _envelope().get("progress")
+    """The progress that was reported last, by this attempt or one before, or none."""
+    return _envelope().progress
 
 
 def heartbeat(progress: Any) -> None:
     """Report progress and keep what was spent."""
-    activity.heartbeat({"spent": _envelope().get("spent", {}), "progress": progress})
+    _envelope().progress = progress
+    _send()
 
 
 def spend(code: str) -> int:
     """Count one more end with this code; answers the new count."""
-    counts = {**_envelope().get("spent", {}), code: spent(code) + 1}
-    activity.heartbeat({"spent": counts, "progress": resumed()})
+    counts = _envelope().spent
+    counts[code] = spent(code) + 1
+    _send()
     return counts[code]
 
 
 @asynccontextmanager
 async def beating() -> AsyncGenerator[None]:
     """Heartbeats beside the work of an async activity."""
-    timeout = activity.info().heartbeat_timeout or LONGEST_SILENCE * 3
 
     async def beat() -> None:
         while True:
-            heartbeat(resumed())
-            await asyncio.sleep(min(timeout / 3, LONGEST_SILENCE).total_seconds())
+            await asyncio.sleep(_pause())
+            _send()
 
+    _send()
     task = asyncio.create_task(beat())
     try:
         yield
@@ -63,6 +87,40 @@ async def beating() -> AsyncGenerator[None]:
         task.cancel()
 
 
-def _envelope() -> dict[str, Any]:
-    details = activity.info().heartbeat_details
-    return details[0] if details and isinstance(details[0], dict) else {}
+@contextmanager
+def beating_thread() -> Generator[None]:
+    """Heartbeats beside the work of a blocking activity."""
+    ended = Event()
+
+    def beat() -> None:
+        while not ended.wait(_pause()):
+            _send()
+
+    _send()
+    thread = Thread(target=copy_context().run, args=(beat,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _pause() -> float:
+    timeout = activity.info().heartbeat_timeout or LONGEST_SILENCE * 3
+    return min(timeout / 3, LONGEST_SILENCE).total_seconds()
+
+
+def _send() -> None:
+    envelope = _envelope()
+    activity.heartbeat({"spent": dict(envelope.spent), "progress": envelope.progress})
+
+
+def _envelope() -> _Envelope:
+    info, current = activity.info(), _CURRENT.get()
+    if current is None or current.info is not info:
+        details = info.heartbeat_details
+        left = details[0] if details and isinstance(details[0], dict) else {}
+        current = _Envelope(info, dict(left.get("spent", {})), left.get("progress"))
+        _CURRENT.set(current)
+    return current

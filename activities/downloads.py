@@ -94,7 +94,7 @@ def _forecast(miner: RosterEntry, commitment: Commitment, layout: Layout) -> Com
 
 
 def _attempts_left() -> bool:
-    return attempts.spent_in_all() + 1 < attempts.MINER_ATTEMPTS_PER_ROUND
+    return attempts.spent_by_miner() + 1 < attempts.MINER_ATTEMPTS_PER_ROUND
 
 
 def _worth_another(fault: MinerFault) -> bool:

@@ -23,6 +23,7 @@ class FaultInterceptor(Interceptor):
 
 class _Typed(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        attempts.begin()
         try:
             return await self.next.execute_activity(input)
         except FailureError:
