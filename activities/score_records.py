@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities import documents
+from activities import attempts, documents
+from activities.messages.base import FaultNote
 from activities.messages.scoring import FinishPass, RecordScores, StartPass
 from activities.signatures.scores import ScoreRecords
 from adapters.ledger import facts, jobs, runs
@@ -12,6 +13,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, JobStep
 from adapters.object_store import ObjectStore
 
+from weather.faults import ActivityTimeout
 
 class LedgerScoreRecords(ScoreRecords):
     """Blocking: runs in the thread pool of `control`."""
@@ -31,7 +33,7 @@ class LedgerScoreRecords(ScoreRecords):
     def record_scores(self, request: RecordScores) -> int:
         """Write facts and faults, insert-if-absent; answers the number of rows."""
         part = documents.get_model(self._store, documents.Part, request.part.sha256)
-        with self._ledger.begin() as session:
+        with attempts.beating_thread(), self._ledger.begin() as session:
             facts.record_facts(session, part.facts)
             facts.record_faults(session, part.faults)
         return len(part.facts) + len(part.faults)
@@ -39,11 +41,12 @@ class LedgerScoreRecords(ScoreRecords):
     @activity.defn
     def finish_pass(self, request: FinishPass) -> None:
         """End the scoring job; a fault voids its cases for all miners."""
-        to, run_id = "failed" if request.fault else "completed", request.run.run_id
-        code = request.fault.code if request.fault else None
+        void = _void(request)
+        to, run_id = "failed" if void else "completed", request.run.run_id
+        code = void.code if void else None
         with self._ledger.begin() as session:
-            if request.fault:
-                facts.record_faults(session, [_void(request)])
+            if void:
+                facts.record_faults(session, [void])
             step = StartPass(to=to, run_id=run_id, **request.model_dump(include=_JOB))
             jobs.reach_job(session, _step(step, to).model_copy(update={"code": code}))
             if request.pass_name == "day1_qc":
@@ -67,8 +70,13 @@ def _step(request: StartPass, to: str) -> JobStep:
     )
 
 
-def _void(request: FinishPass) -> FaultRecord:
-    assert request.fault is not None
+def _void(request: FinishPass) -> FaultRecord | None:
+    """The fault that ended a pass, over its cases; ours if all that is known of it is what one miner did last."""
+    fault = request.fault
+    if fault is None:
+        return None
+    if fault.cause == "miner":
+        fault = FaultNote(code=ActivityTimeout.__name__, cause="platform", detail=f"{fault.code}: {fault.detail}")
     return FaultRecord(
         run_id=request.run.run_id,
         pass_=request.pass_name,
@@ -76,5 +84,5 @@ def _void(request: FinishPass) -> FaultRecord:
         generation=request.generation,
         effect="V",
         recorded_at=request.at,
-        **request.fault.model_dump(),
+        **fault.model_dump(),
     )
