@@ -9,7 +9,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import documents
-from activities.messages.miner import MinerSealed
+from activities.messages.base import Message
+from activities.messages.miner import DeadlineMoved, MinerSealed
 from activities.messages.run import AdoptChild, Adopted, Announce
 from activities.signatures.runs import Children
 from adapters.object_store import ObjectStore
@@ -27,15 +28,21 @@ class TemporalChildren(Children):
 
     @activity.defn
     async def announce(self, request: Announce) -> None:
-        """Signal `sealed` to every waiting child; closed ones are passed over."""
-        sealed = documents.get_model(self._store, documents.SealedCommitments, request.sealed.commitments.sha256)
-        for hotkey in request.hotkeys:
+        """Signal `sealed` or `deadline_moved` to every waiting child; closed ones are passed over."""
+        for hotkey, signal, message in self._messages(request):
             handle = self._client.get_workflow_handle(miner_workflow_id(request.run_id, hotkey))
             try:
-                await handle.signal("sealed", MinerSealed(recorded=sealed.root.get(hotkey)))
+                await handle.signal(signal, message)
             except RPCError as error:
                 if error.status != RPCStatusCode.NOT_FOUND:
                     raise
+
+    def _messages(self, request: Announce) -> list[tuple[str, str, Message]]:
+        if request.moved_to is not None:
+            return [(hotkey, "deadline_moved", DeadlineMoved(to=request.moved_to)) for hotkey in request.hotkeys]
+        assert request.sealed is not None
+        sealed = documents.get_model(self._store, documents.SealedCommitments, request.sealed.commitments.sha256)
+        return [(hotkey, "sealed", MinerSealed(recorded=sealed.root.get(hotkey))) for hotkey in request.hotkeys]
 
     @activity.defn
     async def adopt_child(self, request: AdoptChild) -> Adopted:

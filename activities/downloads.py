@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import activity
 
@@ -11,9 +12,11 @@ from activities.messages.base import FaultNote
 from activities.messages.miner import ManifestVerified, VerifyManifest
 from activities.messages.scoring import FetchLead, LeadFetched
 from activities.signatures.miners import Downloads
+from adapters import instruments, telemetry
 from adapters.catalog import Catalog
 from adapters.forecast_reader import CommittedForecast, ForecastReader, ObjectFault
 from adapters.object_store import ObjectStore
+from adapters.witness import Witness
 from protocol.commitment import Commitment
 from protocol.layout import Layout
 from protocol.registry import RosterEntry
@@ -25,27 +28,29 @@ Fields = tuple[tuple[str, int], ...]
 class VerifiedDownloads(Downloads):
     """Holds a request key, never the ledger; bytes go to the object store by digest."""
 
-    def __init__(self, reader: ForecastReader, store: ObjectStore, catalog: Catalog) -> None:
-        self._reader, self._store, self._catalog = reader, store, catalog
+    def __init__(self, reader: ForecastReader, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:
+        self._reader, self._store, self._catalog, self._witness = reader, store, catalog, witness
 
     @activity.defn
     async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:
         """Check token, manifest and metadata against the commitment."""
         forecast = await asyncio.to_thread(self._offered, request)
         try:
-            async with attempts.beating():
+            async with attempts.beating(), self._witness.of("GET", request.target.hotkey):
                 manifest = await self._reader.verify_manifest(forecast)
         except MinerFault as fault:
             if _worth_another(fault):
                 attempts.spend(fault.code)
                 raise
             return ManifestVerified(fault=_note(fault), final=not fault.retryable)
+        instruments.BYTES_VERIFIED.add(manifest.size_bytes)
         verified = documents.VerifiedStore(commitment=forecast.commitment, manifest=manifest)
         return ManifestVerified(store=await asyncio.to_thread(documents.put_model, self._store, verified))
 
     @activity.defn
     async def fetch_lead(self, request: FetchLead) -> LeadFetched:
         """Keep the committed bytes of the fields of a pass."""
+        telemetry.about_miner(request.miner.hotkey)
         forecast, manifest = await asyncio.to_thread(self._verified, request)
         async with attempts.beating():
             fetched = await self._fetch(request, forecast, manifest)
@@ -66,13 +71,19 @@ class VerifiedDownloads(Downloads):
         chunks, faults = [], []
         for lead in request.lead_hours:
             try:
-                fetched = await self._reader.fetch_lead(forecast, manifest, fields, lead)
+                async with self._witness.of("GET", request.miner.hotkey):
+                    fetched = await self._reader.fetch_lead(forecast, manifest, fields, lead)
+                    await self._require_witness(request.miner.hotkey, fetched.faults)
             except MinerFault as fault:
                 faults += [_of_field(fault, lead, field) for field in fields]
                 continue
             chunks += fetched.chunks
             faults += fetched.faults
         return documents.FetchedObjects(chunks=tuple(chunks), faults=tuple(faults))
+
+    async def _require_witness(self, hotkey: str, faults: Sequence[ObjectFault]) -> None:
+        for code in {fault.code for fault in faults}:
+            await self._witness.require("GET", hotkey, _miner_fault(code))
 
     def _offered(self, request: VerifyManifest) -> CommittedForecast:
         target = request.target
@@ -118,3 +129,9 @@ def _of_field(fault: MinerFault, lead: int, field: tuple[str, int]) -> ObjectFau
         found=fault.found,
         expected=fault.expected,
     )
+
+
+def _miner_fault(code: str) -> MinerFault:
+    kind = tree()[code]
+    assert issubclass(kind, MinerFault)
+    return kind(code)

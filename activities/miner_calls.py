@@ -12,9 +12,9 @@ from activities.messages.base import FaultNote
 from activities.messages.miner import DeliverReceipt, MinerAnswer, MinerCall, PollCommitment
 from activities.signatures.miners import MinerCalls
 from adapters.catalog import Catalog
-from adapters.clock import Clock
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore
+from adapters.witness import Witness
 from protocol.commitment import accept
 from protocol.messages import (
     CommitmentData,
@@ -36,14 +36,15 @@ STAGES = {"received": "received", "processing": "fetching", "completed": "comple
 class HttpMinerCalls(MinerCalls):
     """Holds a request key, never the ledger."""
 
-    def __init__(self, client: MinerClient, store: ObjectStore, catalog: Catalog, clock: Clock) -> None:
-        self._client, self._store, self._catalog, self._clock = client, store, catalog, clock
+    def __init__(self, client: MinerClient, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:
+        self._client, self._store, self._catalog, self._witness = client, store, catalog, witness
 
     @activity.defn
     async def request_forecast(self, request: MinerCall) -> MinerAnswer:
         """Ask for the forecast (call 2)."""
         call, roster = await self._target(request)
-        answer = await self._client.request_forecast(roster[request.hotkey], call)
+        async with self._witness.of("POST", request.hotkey):
+            answer = await self._client.request_forecast(roster[request.hotkey], call)
         error = answer.error
         return MinerAnswer.model_validate(
             {
@@ -59,7 +60,8 @@ class HttpMinerCalls(MinerCalls):
         target = request.target
         call, roster = await self._target(target)
         job = job_id(call.network, call.run_id, target.hotkey)
-        answer, received_at = await self._client.poll_commitment(roster[target.hotkey], job)
+        async with self._witness.of("POST", target.hotkey):
+            answer, received_at = await self._client.poll_commitment(roster[target.hotkey], job)
         if isinstance(answer, KerchunkCompleted):
             return await self._committed(target, call, answer, received_at)
         if isinstance(answer, KerchunkError):
@@ -95,7 +97,7 @@ class HttpMinerCalls(MinerCalls):
 
     def _pause(self, request: PollCommitment, answer: object) -> timedelta:
         """Until the miner expects to be ready, but never past the last poll before the deadline."""
-        now, pause = self._clock.now(), POLL_PAUSE
+        now, pause = self._witness.clock.now(), POLL_PAUSE
         if isinstance(answer, KerchunkProcessing):
             pause = timedelta(seconds=answer.retry_after_seconds)
             if answer.estimated_ready_at:

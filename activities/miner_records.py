@@ -7,10 +7,17 @@ from typing import Literal
 from temporalio import activity
 
 from activities import documents
-from activities.messages.miner import CommitmentRecorded, MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
+from activities.messages.miner import (
+    CommitmentRecorded,
+    LastWord,
+    MinerAnswer,
+    RecordAnswer,
+    RecordCommitment,
+    SettleMiner,
+)
 from activities.signatures.miners import MinerRecords
 from adapters import instruments
-from adapters.ledger import commitments, facts, responses, runs
+from adapters.ledger import absence, commitments, facts, responses, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
@@ -67,6 +74,13 @@ class LedgerMinerRecords(MinerRecords):
             assert deadline is not None
             stored = commitments.record_commitment(session, self._key, received)
         return documents.recorded(self._store, stored, deadline)
+
+    @activity.defn
+    def record_last_word(self, request: LastWord) -> None:
+        """Keep what proves, or does not prove, that a miner is absent."""
+        word = absence.Word(request.at, request.fault.code, request.fault.cause)
+        with self._ledger.begin() as session:
+            absence.record_last_word(session, request.run_id, request.hotkey, word)
 
     @activity.defn
     def settle_miner(self, request: SettleMiner) -> None:

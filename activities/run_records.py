@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities import documents
+from activities import absence, documents
 from activities.closing import close
 from activities.messages.run import (
+    AbsenceSettled,
     AdvanceRun,
     CancelRun,
     CloseRun,
@@ -24,8 +25,10 @@ from activities.messages.run import (
     Run,
     Sealed,
     SealRun,
+    SettleAbsence,
 )
 from activities.signatures.runs import RunRecords
+from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
 from adapters.ledger import commitments, facts, log, roster, runs
@@ -114,7 +117,9 @@ class LedgerRunRecords(RunRecords):
             if row.call_document is None:
                 leads = sorted({*run.day1_lead_hours, *run.final_lead_hours})
                 first = self._deadline_rules(run).first_scored_lead(run.init_time, now, leads)
-                facts.record_faults(session, [self._late(run, h) for h in leads if first is None or h < first])
+                late = [self._late(run, h) for h in leads if first is None or h < first]
+                facts.record_faults(session, late)
+                instruments.FAULTS_RECORDED.tally(late, "code", "cause")
                 if first is None:
                     return CommitWindow(requested_at=now, commit_deadline=now, first_lead_hours=None)
                 call = self._call(request, now, first)
@@ -127,6 +132,12 @@ class LedgerRunRecords(RunRecords):
         """Move the run's status along a legal edge."""
         with self._ledger.begin() as session:
             runs.reach_run(session, request.run_id, request.to, request.reason, request.at)
+
+    @activity.defn
+    def settle_absence(self, request: SettleAbsence) -> AbsenceSettled:
+        """Prove every absence, or move the deadline for all; again: the same answer."""
+        with self._ledger.begin() as session:
+            return absence.settle(session, self._deadline_rules(request.run), request)
 
     @activity.defn
     def seal_run(self, request: SealRun) -> Sealed:
@@ -155,7 +166,10 @@ class LedgerRunRecords(RunRecords):
         with self._ledger.begin() as session:
             run = Run.model_validate(runs.changed_run(session, request.run_id).config)
             rules = self._catalog.pinned_rules(run.grid, run.score_spec_digest)
-            return close(session, run, rules, request)
+            result = close(session, run, rules, request)
+        instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
+        instruments.RUNS_CLOSED.add(outcome=result.outcome)
+        return result
 
     def _resolve(self, request: ForecastRunInput) -> Run:
         now, defaults = self._clock.now(), self._defaults

@@ -41,11 +41,14 @@ class Ports:
     archive: int
     validator: int
     miners: int
+    control_metrics: int
+    hybrid_metrics: int
+    miners_metrics: int
     ui: int | None = None
 
     @classmethod
     def free(cls, *, ui: bool = False) -> Self:
-        return cls(*free_ports(5 if ui else 4))
+        return cls(*free_ports(8 if ui else 7))
 
     def require_free(self) -> None:
         for purpose, port in vars(self).items():
@@ -87,6 +90,12 @@ class EmbeddedStack:
     def temporal_address(self) -> str:
         return f"{LOOPBACK}:{self.ports.temporal}"
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Where Prometheus finds each worker's."""
+        names = ("control", "hybrid", "miners")
+        return {name: f"http://{LOOPBACK}:{getattr(self.ports, f'{name}_metrics')}/metrics" for name in names}
+
     def write_files(self) -> None:
         """Keys that are not there yet, `registry.toml`, `miners.toml`, `archive.json` and the ledger's schema."""
         files = {"registry.toml": self._registry(), "miners.toml": self._miners(), "archive.json": self._archive()}
@@ -111,12 +120,14 @@ class EmbeddedStack:
             "TEMPORAL_ADDRESS": self.temporal_address,
             "TEMPORAL_NAMESPACE": NAMESPACE,
             "BAROGRAPH_WORKER_MODE": mode,
+            "BAROGRAPH_METRICS_PORT": str(getattr(self.ports, f"{mode}_metrics")),
             "BAROGRAPH_NETWORK": self.network,
             "BAROGRAPH_OBJECT_STORE": self.folder.object_store_url,
             "BAROGRAPH_REGISTRY_PATH": str(root / "registry.toml"),
             "BAROGRAPH_GRID": self.world.grid,
             "BAROGRAPH_GRID_FOLDER": str(self.world.grid_folder or ""),
             "BAROGRAPH_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+            "BAROGRAPH_EGRESS_PROBE_URL": archive,
             "BAROGRAPH_MAX_HOTKEYS_PER_ADDRESS": "none",
             "BAROGRAPH_GFS_BASE_URLS": archive,
             "BAROGRAPH_GFS_PRODUCT": self.world.product,
@@ -183,6 +194,7 @@ class EmbeddedStack:
         archive = f"http://{LOOPBACK}:{self.ports.archive}"
         host = {
             "port": self.ports.miners,
+            "metrics_port": self.ports.miners_metrics,
             "temporal_address": self.temporal_address,
             "temporal_namespace": NAMESPACE,
             "data_dir": "miners",

@@ -9,7 +9,8 @@ from activities import documents
 from activities.messages.miner import CommitmentRecorded
 from activities.messages.run import Run
 from adapters.catalog import Catalog
-from adapters.ledger import commitments, roster, runs
+from adapters.clock import Clock
+from adapters.ledger import absence, commitments, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from adapters.object_store import ObjectStore
@@ -21,8 +22,9 @@ from workers.validator_service import OpenCall
 class LedgerCommitments:
     """Blocking; the service calls it from its thread pool."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, key: PrivateKey) -> None:
-        self._ledger, self._store, self._catalog, self._key = ledger, store, catalog, key
+    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, key: PrivateKey, clock: Clock) -> None:
+        self._ledger, self._store, self._catalog = ledger, store, catalog
+        self._key, self._clock = key, clock
 
     def call_of(self, run_id: str) -> OpenCall | None:
         """The call of a run, or nothing if there is no such run."""
@@ -45,6 +47,11 @@ class LedgerCommitments:
         """Store, log and receipt in one transaction; the first commitment stands."""
         with self._ledger.begin() as session:
             return commitments.record_commitment(session, self._key, received)
+
+    def mark(self) -> None:
+        """Tell the ledger that the HTTP side is up."""
+        with self._ledger.begin() as session:
+            absence.mark_ingress(session, self._clock.now())
 
     def probe(self) -> None:
         """Write and read database and object store."""

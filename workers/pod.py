@@ -5,25 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-import uvicorn
-from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities import task_queues
 from activities.faults import FaultInterceptor
-from adapters.telemetry import configure
+from adapters.telemetry import ActivityLines, configure
 from adapters.temporal_client import connect, runtime, workflow_runner
-from weather.faults import ConfigurationInvalid
-from workers.commitments import CommitmentSignals, LedgerCommitments
+from workers.http_side import http_side
 from workers.modes import queues
 from workers.settings import Settings
-from workers.validator_service import ServiceConfig, validator_app
 from workers.wiring import Wiring
 from workflows.failures import FAILURE_TYPES
 from workflows.forecast_run import ForecastRun
@@ -48,7 +42,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     telemetry = configure(f"barograph-{settings.worker_mode}", log_file=log_file)
     client = await connect(settings.temporal_address, settings.temporal_namespace, runtime(settings.metrics_port))
     wiring = Wiring(settings, client)
-    log.info("starting", extra={"mode": settings.worker_mode, "queues": served})
+    log.info("mode %s starts on %s; metrics port %s", settings.worker_mode, ", ".join(served), settings.metrics_port)
     try:
         async with contextlib.AsyncExitStack() as stack:
             for queue in served:
@@ -76,7 +70,7 @@ async def queue_worker(wiring: Wiring, queue: str) -> AsyncGenerator[None]:
             activities=wiring.activities(queue),
             activity_executor=threads,
             workflow_runner=workflow_runner(),
-            interceptors=[FaultInterceptor()],
+            interceptors=[ActivityLines(), FaultInterceptor()],
             workflow_failure_exception_types=FAILURE_TYPES,
             max_cached_workflows=CACHED_WORKFLOWS if control else 0,
             max_concurrent_workflow_tasks=wiring.settings.control_workflow_slots if control else None,
@@ -90,56 +84,3 @@ async def queue_worker(wiring: Wiring, queue: str) -> AsyncGenerator[None]:
         )
         async with worker:
             yield
-
-
-@contextlib.asynccontextmanager
-async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
-    """Calls 1 and 3, until the pod drains."""
-    server = _Server(_http_config(wiring.client, wiring))
-    with _bound(wiring.settings) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await serving
-
-
-def _http_config(client: Client, wiring: Wiring) -> uvicorn.Config:
-    settings = wiring.settings
-    entry = wiring.registry().validator(wiring.hotkey.hotkey)
-    local = settings.max_hotkeys_per_address is None
-    config = ServiceConfig(
-        key=wiring.hotkey,
-        network=settings.network,
-        base_path=urlsplit(entry.base_url).path,
-        posts_per_address=None if local else ServiceConfig.posts_per_address,
-    )
-    commitments = LedgerCommitments(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey)
-    app = validator_app(config, commitments, CommitmentSignals(client, wiring.store).tell, wiring.clock)
-    return uvicorn.Config(
-        app,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
-    )
-
-
-class _Server(uvicorn.Server):
-    """Signals are the business of the process, not of the server."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-def _bound(settings: Settings) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.validator_host, settings.validator_port or 0))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationInvalid(f"port {settings.validator_port} of {settings.validator_host}: {error}") from error
-    return listener

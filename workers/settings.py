@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     request_key_path: Path | None = None
     max_hotkeys_per_address: Count | None = 8
     egress_allow: Networks = ()
+    egress_probe_url: str | None = None
     validator_host: str = "127.0.0.1"
     validator_port: Port | None = None
 

@@ -36,6 +36,7 @@ from adapters.ledger.engine import Ledger
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore, open_object_store
 from adapters.reanalysis import ZarrReanalysis
+from adapters.witness import Witness
 from protocol.identity import PrivateKey
 from protocol.registry import Registry
 from weather.faults import ConfigurationInvalid
@@ -100,6 +101,10 @@ class Wiring:
         egress = Egress(self.clock, self.settings.egress_allow)
         return MinerClient(key, validators[key.hotkey], egress, self.clock)
 
+    @cached_property
+    def witness(self) -> Witness:
+        return Witness(self.clock, self.settings.egress_probe_url)
+
     def registry(self) -> Registry:
         """Read anew at each call: a roster is frozen from what it says then."""
         path = _given(self.settings.registry_path, "registry_path")
@@ -148,13 +153,13 @@ def _acquire(wiring: Wiring) -> Activities:
 
 
 def _miners(wiring: Wiring) -> Activities:
-    calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.clock)
+    calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)
     return _methods(calls, miners.MinerCalls)
 
 
 def _downloads(wiring: Wiring) -> Activities:
     reader = ForecastReader(wiring.caller, wiring.store)
-    return _methods(VerifiedDownloads(reader, wiring.store, wiring.catalog), miners.Downloads)
+    return _methods(VerifiedDownloads(reader, wiring.store, wiring.catalog, wiring.witness), miners.Downloads)
 
 
 def _score(wiring: Wiring) -> Activities:

@@ -24,16 +24,18 @@ from activities.messages.run import (
     OpenCommitWindow,
     Roster,
     Run,
+    Sealed,
     SealRun,
+    SettleAbsence,
 )
 from activities.messages.scoring import MinersSettled, ScoringPassResult, VerifiedMiner
 from activities.messages.status import RunProgress, RunStatus, Why
 from activities.signatures.runs import Children, RunRecords
 from activities.signatures.sources import Sources
-from weather.faults import ConfigurationInvalid
+from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
 from workflows.children import STARTS_AT_ONCE, start_or_adopt
-from workflows.failures import fault_of
+from workflows.failures import fault_note, fault_of
 from workflows.run_children import OpenedRun
 from workflows.scoring_pass import ScoringPass
 from workflows.steps import batches, sleep_until
@@ -71,6 +73,8 @@ class ForecastRun:
         if opened is None:
             return await self._close(run, void_reason="no_lead")
         miners = await self._start_miners(opened)
+        if not await self._settle_absence(opened):
+            return await self._close(run, void_reason="ingress", fault=fault_note(IngressDown("absence is not proved")))
         await self._seal(opened)
         day1 = await self._start_day1(opened)
         verified = await self._settle(miners)
@@ -159,22 +163,43 @@ class ForecastRun:
         self._progress = self._progress.model_copy(update={"asked": len(started)})
         return started
 
+    async def _settle_absence(self, opened: OpenedRun) -> bool:
+        """Wait for the deadline until every absence is proved; false if the run is void for a fault of ours."""
+        deadline, moves = opened.commit_deadline, 0
+        while True:
+            seal_at = deadline + opened.run.seal_grace
+            self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at)
+            await sleep_until(seal_at, "commit deadline and grace")
+            settled = await workflow.execute_activity_method(
+                RunRecords.settle_absence,
+                SettleAbsence(run=opened.run, deadline=deadline, moves=moves, at=workflow.now()),
+                summary="settle absences",
+                **policies.SETTLE,
+            )
+            if settled.moved_to is None:
+                return settled.proved
+            deadline, moves = settled.moved_to, moves + 1
+            self._deadline = deadline
+            await self._announce(opened, moved_to=deadline)
+
     async def _seal(self, opened: OpenedRun) -> None:
-        run, seal_at = opened.run, opened.commit_deadline + opened.run.seal_grace
-        self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at)
-        await sleep_until(seal_at, "commit deadline and grace")
         sealed = await workflow.execute_activity_method(
             RunRecords.seal_run,
-            SealRun(run_id=run.run_id, at=workflow.now()),
+            SealRun(run_id=opened.run.run_id, at=workflow.now()),
             summary="seal the run",
             **policies.SETTLE,
         )
         self._progress = self._progress.model_copy(update={"committed": sealed.accepted})
+        await self._announce(opened, sealed=sealed)
+
+    async def _announce(
+        self, opened: OpenedRun, *, sealed: Sealed | None = None, moved_to: datetime | None = None
+    ) -> None:
         hotkeys = tuple(miner.hotkey for miner in opened.roster.miners)
         await workflow.execute_activity_method(
             Children.announce,
-            Announce(run_id=run.run_id, hotkeys=hotkeys, sealed=sealed),
-            summary="announce the seal",
+            Announce(run_id=opened.run.run_id, hotkeys=hotkeys, sealed=sealed, moved_to=moved_to),
+            summary="announce the seal" if sealed else "announce the moved deadline",
             **policies.ANNOUNCE,
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -13,7 +13,9 @@ from activities import policies
 from activities.messages.base import FaultNote, Instant, Ref
 from activities.messages.miner import (
     CommitmentRecorded,
+    DeadlineMoved,
     DeliverReceipt,
+    LastWord,
     ManifestVerified,
     MinerAnswer,
     MinerCall,
@@ -32,6 +34,7 @@ from weather.faults import CommitmentLate, NoCommitment
 from workflows import display
 from workflows.failures import fault_note, fault_of
 
+LAST_POLL = timedelta(seconds=30)
 ROUND_PAUSES = (timedelta(0), timedelta(hours=1), timedelta(hours=5))
 
 
@@ -39,11 +42,14 @@ ROUND_PAUSES = (timedelta(0), timedelta(hours=1), timedelta(hours=5))
 class MinerForecast:
     """Asks one miner, waits for its commitment until the seal, verifies what was committed."""
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, request: MinerForecastInput) -> None:
+        self._deadline = request.commit_deadline
         self._recorded: CommitmentRecorded | None = None
         self._sealed = False
         self._evidence: FaultNote | None = None
         self._calling: workflow.ActivityHandle[MinerAnswer] | None = None
+        self._answer: MinerAnswer | None = None
         self._why = Why(stage="forecast", waiting_for="the call to the miner")
 
     @workflow.run
@@ -74,6 +80,11 @@ class MinerForecast:
         self._recorded = self._recorded or recorded
 
     @workflow.signal
+    def deadline_moved(self, moved: DeadlineMoved) -> None:
+        """A fault of ours moved the deadline for all."""
+        self._deadline = max(self._deadline, moved.to)
+
+    @workflow.signal
     def sealed(self, sealed: MinerSealed) -> None:
         """The commit window is closed."""
         self._recorded = self._recorded or sealed.recorded
@@ -85,22 +96,56 @@ class MinerForecast:
         return self._why
 
     async def _ask(self, request: MinerForecastInput) -> None:
-        """Call and poll until there is an answer with a commitment; a push or the seal cancels the call in flight."""
+        """Until there is a commitment or the seal; a moved deadline begins another round."""
+        while not self._done():
+            deadline = self._deadline
+            last_poll = deadline - min(LAST_POLL, (deadline - workflow.info().start_time) / 2)
+            await self._converse(request, last_poll)
+            self._stand("the last poll before the deadline", last_poll)
+            with contextlib.suppress(asyncio.TimeoutError):
+                pause = max(last_poll - workflow.now(), timedelta(0))
+                await workflow.wait_condition(self._done, timeout=pause, timeout_summary="last poll")
+            await self._hear_last_word(request, deadline)
+            self._stand("the seal, or a commitment that is pushed", deadline + request.run.seal_grace)
+            await workflow.wait_condition(lambda at=deadline: self._done() or self._deadline != at)
+
+    async def _hear_last_word(self, request: MinerForecastInput, deadline: Instant) -> None:
+        """Poll over the deadline; what the last poll said is kept as the proof of absence."""
+        if self._done():
+            return
+        self._evidence = None
+        await self._converse(request, deadline + request.run.seal_grace / 2)
+        if self._done():
+            return
+        absent = NoCommitment(f"no commitment by {display.instant(deadline)}")
+        word = LastWord(
+            run_id=request.run.run_id,
+            hotkey=request.hotkey,
+            at=workflow.now(),
+            fault=self._evidence or fault_note(absent),
+        )
+        await workflow.execute_activity_method(
+            MinerRecords.record_last_word, word, summary=f"last word: {word.fault.code}", **policies.RECORD
+        )
+
+    async def _converse(self, request: MinerForecastInput, until: Instant) -> None:
+        """Call and poll until an answer brings a commitment; a push or the seal cancels the call in flight."""
         target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
         try:
-            answer = await self._call(MinerCalls.request_forecast, target, f"ask {request.name}", self._wait(request))
-            while not await self._heard(request, target, answer) and not self._done():
-                answer = await self._poll(request, target, answer)
+            while not self._done() and workflow.now() < until:
+                answer = await self._call(request, target, until)
+                if await self._heard(request, target, answer):
+                    return
+                self._answer = answer
         except ActivityError as error:
             if is_cancelled_exception(error) and not self._done():
                 raise
             if not is_cancelled_exception(error):
                 self._evidence = fault_of(error)
-            self._stand("the seal, or a commitment that is pushed", request.commit_deadline)
 
     async def _heard(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> bool:
         """Project the answer; true once it brought a commitment that is stored."""
-        self._stand(f"the miner's commitment (it says: {answer.stage})", request.commit_deadline)
+        self._stand(f"the miner's commitment (it says: {answer.stage})", self._deadline)
         await workflow.execute_activity_method(
             MinerRecords.record_answer,
             RecordAnswer(run_id=target.run_id, hotkey=target.hotkey, answer=answer, at=workflow.now()),
@@ -114,21 +159,22 @@ class MinerForecast:
         await self._store(target, answer.commitment, answer.received_at)
         return True
 
-    async def _poll(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> MinerAnswer:
-        poll = PollCommitment(target=target, known_stage=answer.stage, commit_deadline=request.commit_deadline)
-        wait = self._wait(request) + request.run.seal_grace
-        return await self._call(MinerCalls.poll_commitment, poll, f"poll {request.name}", wait)
-
-    async def _call(self, method: Any, arg: Any, summary: str, wait: timedelta) -> MinerAnswer:
-        options = policies.until(policies.CALL_MINER, wait)
-        self._calling = workflow.start_activity_method(method, arg, summary=summary, **options)
+    async def _call(self, request: MinerForecastInput, target: MinerCall, until: Instant) -> MinerAnswer:
+        options = policies.until(policies.CALL_MINER, until - workflow.now())
+        if self._answer is None:
+            calling = workflow.start_activity_method(
+                MinerCalls.request_forecast, target, summary=f"ask {request.name}", **options
+            )
+        else:
+            poll = PollCommitment(target=target, known_stage=self._answer.stage, commit_deadline=self._deadline)
+            calling = workflow.start_activity_method(
+                MinerCalls.poll_commitment, poll, summary=f"poll {request.name}", **options
+            )
+        self._calling = calling
         try:
-            return await self._calling
+            return await calling
         finally:
             self._calling = None
-
-    def _wait(self, request: MinerForecastInput) -> timedelta:
-        return request.commit_deadline - workflow.now()
 
     def _done(self) -> bool:
         return self._recorded is not None or self._sealed
@@ -159,10 +205,10 @@ class MinerForecast:
 
     async def _verdict(self, request: MinerForecastInput) -> ManifestVerified:
         if self._recorded is None:
-            absent = NoCommitment(f"no commitment by {display.instant(request.commit_deadline)}")
+            absent = NoCommitment(f"no commitment by {display.instant(self._deadline)}")
             return ManifestVerified(fault=self._evidence or fault_note(absent))
         if not self._recorded.in_time:
-            late = CommitmentLate(f"received after {display.instant(request.commit_deadline)}")
+            late = CommitmentLate(f"received after {display.instant(self._deadline)}")
             return ManifestVerified(fault=fault_note(late))
         return await self._verify(request, self._recorded)
 

@@ -76,6 +76,21 @@ class CommitmentRecorded(Message):
     receipt: Ref | None = None
 
 
+class DeadlineMoved(Message):
+    """Signal: a fault of ours moved the commit deadline for all miners."""
+
+    to: Instant
+
+
+class LastWord(Message):
+    """What the last exchange before the deadline said of a miner without a commitment."""
+
+    run_id: str
+    hotkey: Hotkey
+    at: Instant
+    fault: FaultNote
+
+
 class MinerSealed(Message):
     """Signal: the commit window is closed; with the stored commitment if there is one."""
 

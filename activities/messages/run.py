@@ -145,6 +145,22 @@ class CancelRun(Message):
     at: Instant
 
 
+class SettleAbsence(Message):
+    """Asks whether everybody without a commitment is proved absent."""
+
+    run: Run
+    deadline: Instant
+    moves: int
+    at: Instant
+
+
+class AbsenceSettled(Message):
+    """Proved; or the deadline moves for all; or it can move no more and the run is void."""
+
+    proved: bool
+    moved_to: Instant | None = None
+
+
 class SealRun(Message):
     """Ends the commit window of a run."""
 
@@ -160,11 +176,12 @@ class Sealed(Message):
 
 
 class Announce(Message):
-    """Tells the waiting children of a run what was sealed."""
+    """Tells the waiting children of a run what was sealed, or that the deadline moved."""
 
     run_id: str
     hotkeys: tuple[Hotkey, ...]
-    sealed: Sealed
+    sealed: Sealed | None = None
+    moved_to: Instant | None = None
 
 
 class AdoptChild(Message):

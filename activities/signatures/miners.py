@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.messages.miner import (
     CommitmentRecorded,
     DeliverReceipt,
+    LastWord,
     ManifestVerified,
     MinerAnswer,
     MinerCall,
@@ -31,6 +32,11 @@ class MinerRecords(ABC):
     @abstractmethod
     def record_commitment(self, request: RecordCommitment) -> CommitmentRecorded:
         """Store a pulled commitment; if another stands, that one is answered."""
+
+    @activity.defn
+    @abstractmethod
+    def record_last_word(self, request: LastWord) -> None:
+        """Keep what proves, or does not prove, that a miner is absent."""
 
     @activity.defn
     @abstractmethod

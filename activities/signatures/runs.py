@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from temporalio import activity
 
 from activities.messages.run import (
+    AbsenceSettled,
     AdoptChild,
     Adopted,
     AdvanceRun,
@@ -20,6 +21,7 @@ from activities.messages.run import (
     Run,
     Sealed,
     SealRun,
+    SettleAbsence,
 )
 
 
@@ -48,6 +50,11 @@ class RunRecords(ABC):
 
     @activity.defn
     @abstractmethod
+    def settle_absence(self, request: SettleAbsence) -> AbsenceSettled:
+        """Prove every absence, or move the deadline for all; again: the same answer."""
+
+    @activity.defn
+    @abstractmethod
     def seal_run(self, request: SealRun) -> Sealed:
         """Close the commit window; later commitments are refused."""
 
@@ -68,7 +75,7 @@ class Children(ABC):
     @activity.defn
     @abstractmethod
     async def announce(self, request: Announce) -> None:
-        """Signal `sealed` to every waiting child; closed ones are passed over."""
+        """Signal `sealed` or `deadline_moved` to every waiting child; closed ones are passed over."""
 
     @activity.defn
     @abstractmethod

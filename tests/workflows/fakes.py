@@ -17,7 +17,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from activities.messages.base import FaultNote, Ref
 from activities.messages.miner import (
     CommitmentRecorded,
+    DeadlineMoved,
     DeliverReceipt,
+    LastWord,
     ManifestVerified,
     MinerAnswer,
     MinerCall,
@@ -29,6 +31,7 @@ from activities.messages.miner import (
     VerifyManifest,
 )
 from activities.messages.run import (
+    AbsenceSettled,
     AdoptChild,
     Adopted,
     AdvanceRun,
@@ -46,6 +49,7 @@ from activities.messages.run import (
     Run,
     Sealed,
     SealRun,
+    SettleAbsence,
 )
 from activities.messages.scoring import (
     EnsureTruth,
@@ -78,9 +82,10 @@ class Script:
     leads: tuple[int, ...] = (24, 48)
     day1_leads: tuple[int, ...] = (6, 12)
     commit_wait: timedelta = timedelta(hours=1)
-    faults: dict[tuple[str, str], list[Exception]] = field(default_factory=dict)
+    faults: dict[tuple[str, str], Any] = field(default_factory=dict)
     pushes: set[str] = field(default_factory=set)
     late: set[str] = field(default_factory=set)
+    moves: int = 0
     calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     commitments: dict[str, CommitmentRecorded] = field(default_factory=dict)
 
@@ -151,6 +156,14 @@ class FakeRuns(RunRecords):
         self.script.play("advance_run", request.to, request)
 
     @activity.defn
+    async def settle_absence(self, request: SettleAbsence) -> AbsenceSettled:
+        self.script.play("settle_absence", "", request)
+        if self.script.moves == request.moves:
+            return AbsenceSettled(proved=True)
+        moved = request.deadline + timedelta(minutes=10) if self.script.moves > request.moves else None
+        return AbsenceSettled(proved=False, moved_to=moved)
+
+    @activity.defn
     async def seal_run(self, request: SealRun) -> Sealed:
         self.script.play("seal_run", "", request)
         return Sealed(commitments=REF, accepted=sum(1 for c in self.script.commitments.values() if c.in_time))
@@ -183,7 +196,11 @@ class FakeChildren(Children):
         self.script.play("announce", "", request)
         for hotkey in request.hotkeys:
             handle = self.client.get_workflow_handle(names.miner_workflow_id(request.run_id, hotkey))
-            if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
+            if (await handle.describe()).status != WorkflowExecutionStatus.RUNNING:
+                continue
+            if request.moved_to:
+                await handle.signal("deadline_moved", DeadlineMoved(to=request.moved_to))
+            else:
                 await handle.signal("sealed", MinerSealed(recorded=self.script.commitments.get(hotkey)))
 
     @activity.defn
@@ -205,6 +222,10 @@ class FakeMiners(MinerRecords, MinerCalls, Downloads):
     async def record_commitment(self, request: RecordCommitment) -> CommitmentRecorded:
         self.script.play("record_commitment", request.hotkey, request)
         return self.script.record(request.hotkey)
+
+    @activity.defn
+    async def record_last_word(self, request: LastWord) -> None:
+        self.script.play("record_last_word", request.hotkey, request)
 
     @activity.defn
     async def settle_miner(self, request: SettleMiner) -> None:

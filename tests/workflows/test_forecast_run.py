@@ -16,6 +16,7 @@ from tests.workflows.conftest import workers
 from tests.workflows.fakes import Script, fault
 from weather.faults import (
     BadAnswer,
+    EgressDown,
     MinerUnreachable,
     OutOfMemory,
     SourceGone,
@@ -209,3 +210,28 @@ async def test_the_queries_say_what_the_run_waits_for(skipping: WorkflowEnvironm
     assert why.waiting_for.startswith("nothing: closed")
     assert status.progress.verified == 3
     assert status.progress.passes_done == status.progress.passes_total == 2
+
+
+async def test_a_deadline_that_moves_gives_everybody_another_round(skipping: WorkflowEnvironment, cache: int) -> None:
+    """Our outage over the last poll: after the second move the miner is reached, and nobody is at fault."""
+    down = [EgressDown("no route")] * 8
+    script = Script(MINERS, moves=2, faults={("request_forecast", GONE): down})
+    result = await play(skipping, script, cache)
+    assert (result.verified, result.faults) == (3, 0)
+    assert len(script.calls["settle_absence"]) == 3
+    words = {word.fault.code for word in script.calls["record_last_word"] if word.hotkey == GONE}
+    assert words <= {"EgressDown"}
+
+
+async def test_a_deadline_that_can_move_no_more_voids_the_run(skipping: WorkflowEnvironment, cache: int) -> None:
+    script = Script(MINERS, moves=-1)
+    result = await play(skipping, script, cache)
+    assert (result.outcome, result.outcome_reason) == ("void", "ingress")
+    assert fault(script.calls["close_run"][0].fault) == "IngressDown"
+
+
+async def test_the_last_word_of_an_absent_miner_is_kept(skipping: WorkflowEnvironment, cache: int) -> None:
+    script = Script(MINERS, faults={("request_forecast", GONE): [MinerUnreachable("refused")] * 100})
+    await play(skipping, script, cache)
+    words = [(word.hotkey, word.fault.code) for word in script.calls["record_last_word"]]
+    assert words == [(GONE, "MinerUnreachable")]

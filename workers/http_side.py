@@ -1,0 +1,89 @@
+"""The validator's HTTP side in a `control` pod: calls 1 and 3, and the marks that prove that it was up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncGenerator, Generator
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from adapters.ledger.absence import MARK_EVERY
+from adapters.telemetry import TracedServer
+from weather.faults import ConfigurationInvalid, PlatformFault
+from workers.commitments import CommitmentSignals, LedgerCommitments
+from workers.settings import Settings
+from workers.validator_service import ServiceConfig, validator_app
+from workers.wiring import Wiring
+
+CLOSE_CONNECTIONS_SECONDS = 5
+
+log = logging.getLogger("barograph.http")
+
+
+@contextlib.asynccontextmanager
+async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
+    """Serve until the pod drains."""
+    commitments = LedgerCommitments(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey, wiring.clock)
+    server = _Server(_config(wiring, commitments))
+    with _bound(wiring.settings) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        marking = asyncio.create_task(_mark(commitments))
+        try:
+            yield
+        finally:
+            marking.cancel()
+            server.should_exit = True
+            await serving
+
+
+async def _mark(commitments: LedgerCommitments) -> None:
+    """A mark that can not be written is missing, which is what it tells."""
+    while True:
+        try:
+            await asyncio.to_thread(commitments.mark)
+        except PlatformFault as fault:
+            log.warning("no mark of the HTTP side: %s", fault)
+        await asyncio.sleep(MARK_EVERY.total_seconds())
+
+
+def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
+    settings = wiring.settings
+    entry = wiring.registry().validator(wiring.hotkey.hotkey)
+    local = settings.max_hotkeys_per_address is None
+    config = ServiceConfig(
+        key=wiring.hotkey,
+        network=settings.network,
+        base_path=urlsplit(entry.base_url).path,
+        posts_per_address=None if local else ServiceConfig.posts_per_address,
+    )
+    app = validator_app(config, commitments, CommitmentSignals(wiring.client, wiring.store).tell, wiring.clock)
+    return uvicorn.Config(
+        TracedServer(app),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Signals are the business of the process, not of the server."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+def _bound(settings: Settings) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.validator_host, settings.validator_port or 0))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationInvalid(f"port {settings.validator_port} of {settings.validator_host}: {error}") from error
+    return listener
