@@ -14,6 +14,7 @@ from activities.messages.base import Ref
 from activities.messages.run import Inputs, Run
 from activities.messages.scoring import EnsureTruth, TruthReady, TruthSet
 from activities.signatures.sources import Sources
+from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.climatology import ZarrClimatology
 from adapters.gfs_archive import GfsArchive
@@ -74,7 +75,9 @@ class ArchiveSources(Sources):
         rules = self._catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
         one = self._day1_set if request.pass_name == "day1_qc" else self._final_set
         async with attempts.beating():
-            return TruthReady(sets=tuple([await one(request.run, rules, lead) for lead in request.lead_hours]))
+            sets = tuple([await one(request.run, rules, lead) for lead in request.lead_hours])
+        instruments.TRUTH_READY.add(len(sets), pass_=request.pass_name)
+        return TruthReady(sets=sets)
 
     async def _final_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
         valid_time, grid = run.valid_time(lead), rules.grid_value

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx
 from opentelemetry import propagate
 
+from adapters import instruments
 from adapters.egress import RETRIED_STATUSES, check_head, fault_of, has_content_coding
 from protocol.manifest import Entry
 from weather.faults import (
@@ -105,6 +106,7 @@ class Transfer:
         found = hashlib.sha256(body).hexdigest()
         if found != entry.sha256:
             raise ObjectDigestMismatch(entry.path, found=found, expected=entry.sha256)
+        instruments.BYTES_VERIFIED.add(len(body))
         return body
 
     async def _fetch(self, wanted: _Wanted) -> bytes:

@@ -28,7 +28,8 @@ from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock, SystemClock
 from adapters.egress import Egress
 from adapters.grib_decoder import GribDecoder
-from adapters.temporal_client import connect, workflow_runner
+from adapters.telemetry import ActivityLines, TracedServer
+from adapters.temporal_client import connect, runtime, workflow_runner
 from miner.activities import MinerActivities
 from miner.cheats import cheat_of, silencing
 from miner.forecasts import check_kind
@@ -55,7 +56,8 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     by_hotkey = {miner.key.hotkey: miner for miner in miners}
     premises = open_premises(settings, SystemClock())
     with closing(premises.jobs), _bound(settings) as listener, closing(GribDecoder.start()) as decoder:
-        client = await connect(settings.temporal_address, settings.temporal_namespace)
+        metrics = runtime(settings.metrics_port)
+        client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
         library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
         activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
         async with inference_worker(client, activities, settings.activity_threads):
@@ -132,7 +134,7 @@ async def inference_worker(client: Client, activities: InferenceActivities, thre
             activity_executor=executor,
             max_concurrent_activities=threads,
             workflow_runner=workflow_runner(),
-            interceptors=[FaultInterceptor()],
+            interceptors=[ActivityLines(), FaultInterceptor()],
             workflow_failure_exception_types=FAILURE_TYPES,
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         ):
@@ -147,7 +149,7 @@ class Server(uvicorn.Server):
         silent = [miner.settings.base_path for miner in miners if miner.cheat.silent]
         super().__init__(
             uvicorn.Config(
-                Starlette(routes=routes),
+                TracedServer(Starlette(routes=routes)),
                 http=silencing(silent),
                 lifespan="off",
                 log_config=None,

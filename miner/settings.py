@@ -37,6 +37,7 @@ class MinerSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     public_url: str | None = None
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
     temporal_address: str
     temporal_namespace: str = "default"
     data_dir: Path

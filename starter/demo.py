@@ -115,6 +115,7 @@ async def play(options: DemoOptions) -> DemoReport:
         async with supervise(stack.processes(), lock=folder.lock, on_event=log_event) as supervisor:
             client = await connect(stack.temporal_address, NAMESPACE)
             options.tell(f"Temporal Web UI: {_web_ui(stack)}")
+            options.tell(f"Prometheus metrics: {', '.join(stack.metrics.values())}")
             handle = await _start(client)
             options.tell(f"{handle.id} is running; {len(MINERS)} miners were asked")
             watching = asyncio.create_task(kill_while_scoring(client, supervisor, handle.id))
