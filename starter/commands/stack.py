@@ -14,6 +14,8 @@ from starter.commands.options import STATE, Json, State
 from starter.output import emit, tell
 
 if TYPE_CHECKING:
+    from starter.embedded import EmbeddedStack
+    from starter.state_folder import StateFolder
     from starter.supervisor import Event
 
 T = TypeVar("T")
@@ -31,24 +33,26 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Run Temporal, archive, workers and a few miners until Ctrl-C; started again it goes on."""
+    from starter.embedded_run import stack_in
+
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_up(state, grid, port_base, ui=not no_ui, as_json=as_json))
+        asyncio.run(_up(state, lambda folder: stack_in(folder, grid, port_base, ui=not no_ui), as_json=as_json))
     tell("stopped; all is kept in the state folder")
 
 
-async def _up(state: Path, grid: str | None, port_base: int | None, *, ui: bool, as_json: bool) -> None:
+async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, as_json: bool) -> None:
     from adapters import temporal_server
-    from starter.embedded_run import running, stack_in
+    from starter.embedded_run import running
     from starter.state_folder import open_state_folder
     from starter.supervisor import cancel_on_signals
 
     cancel_on_signals()
     version = temporal_server.binary_version(temporal_server.find_binary())
     with contextlib.closing(open_state_folder(state, version)) as folder:
-        stack = stack_in(folder, grid, port_base, ui=ui)
+        stack = stack_of(folder)
         async with running(stack, _tell_event) as supervisor:
             document = {
-                "web_ui": f"http://127.0.0.1:{stack.ports.ui}" if ui else None,
+                "web_ui": f"http://127.0.0.1:{stack.ports.ui}" if stack.ports.ui else None,
                 "temporal": stack.temporal_address,
                 "metrics": stack.metrics,
                 "ledger": folder.ledger_url,

@@ -11,9 +11,10 @@ import pytest
 
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import record_faults
+from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import advance_run, close_run, get_run
-from adapters.ledger.values import LeadScore, ResponseStep, RoundScore
+from adapters.ledger.values import JobStep, LeadScore, ResponseStep, RoundScore
 from starter.cli import run
 from starter.ports import LOOPBACK, free_ports
 from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, fault, prepare
@@ -246,6 +247,7 @@ def test_without_a_server_a_run_does_not_start_and_an_open_one_is_told_by_the_le
     with Ledger(f"sqlite:///{state}/ledger.db") as ledger, ledger.begin() as session:
         prepare(session, MINER.hotkey, SECOND)
         advance_response(session, ResponseStep(run_id=RUN, hotkey=SECOND, to="inference_triggered", at=OPENED))
+        advance_job(session, JobStep(run_id=RUN, score_type="era5_final", lead_hours=24, to="queued", at=OPENED))
     commands = (("why", RUN, "--json"), ("start", "2026-11-01T00Z"))
     asked, started = [
         subprocess.Popen(
@@ -259,6 +261,7 @@ def test_without_a_server_a_run_does_not_start_and_an_open_one_is_told_by_the_le
     why = json.loads(asked.communicate(timeout=60)[0])
     assert {row["why"] for row in why["miners"]} == {"is not asked yet", "computes its forecast"}
     assert why["stage"] == "unknown" and "did not answer within" in why["waiting_for"] and why["helps"]
+    assert [row["workflow_id"] for row in why["waiting"]] == [f"{RUN}/score/era5_final/024h"]
     out, error = started.communicate(timeout=60)
     assert (asked.returncode, started.returncode, out) == (0, 3, "")
     assert "did not answer within" in error and "barograph up" in error
