@@ -40,7 +40,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     served = queues(settings.worker_mode)
     log_file = settings.log_dir / f"worker-{settings.worker_mode}.log" if settings.log_dir else None
     telemetry = configure(f"barograph-{settings.worker_mode}", log_file=log_file)
-    client = await connect(settings.temporal_address, settings.temporal_namespace, runtime(settings.metrics_port))
+    metrics = runtime(settings.metrics_port, settings.metrics_host)
+    client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
     wiring = Wiring(settings, client)
     log.info("mode %s starts on %s; metrics port %s", settings.worker_mode, ", ".join(served), settings.metrics_port)
     try:

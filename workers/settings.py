@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     publish_slots: Count = 2
     inference_slots: Count = 1
 
+    metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None
     log_dir: Path | None = None
 
