@@ -9,6 +9,7 @@ from temporalio import workflow
 class AskOverHttp:
     @workflow.run
     async def run(self, url: str) -> str:
+        workflow.logger.info("asking")
         return await workflow.execute_activity(
             "ask", url, start_to_close_timeout=timedelta(seconds=10), result_type=str
         )

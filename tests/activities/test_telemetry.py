@@ -1,4 +1,4 @@
-"""One trace from the client over the workflow and the activity to the HTTP call, and log lines that tell no secret."""
+"""One trace from the client over the workflow and the activity to the HTTP call and its server."""
 
 import asyncio
 import json
@@ -111,7 +111,9 @@ async def test_one_trace_runs_from_the_client_to_the_http_call(
     of_trace = [span.name for span in spans.get_finished_spans() if format_trace_id(span.context.trace_id) == trace_id]
     assert {"submission", "RunWorkflow:AskOverHttp", "RunActivity:ask", "GET"} <= set(of_trace)
     assert sent.split("-")[1] == trace_id
-    (logged,) = [line for line in lines(tmp_path) if line["logger"] == "ask"]
+    asking, logged = [line for line in lines(tmp_path) if line["message"].startswith("ask")]
+    assert (asking["run"], asking["miner"], asking["trace_id"]) == (RUN, "ab12", trace_id)
+    assert (asking["message"], asking["workflow"]) == ("asking", "AskOverHttp")
     assert (logged["run"], logged["miner"], logged["trace_id"]) == (RUN, "ab12", trace_id)
     assert "hunter2" not in logged["message"] and all(
         "hunter2" not in str(s.attributes) for s in spans.get_finished_spans()
