@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from temporalio import activity
 
@@ -14,7 +13,7 @@ from activities.messages.scoring import FetchLead, LeadFetched
 from activities.signatures.miners import Downloads
 from adapters import instruments, telemetry
 from adapters.catalog import Catalog
-from adapters.forecast_reader import CommittedForecast, ForecastReader, ObjectFault
+from adapters.forecast_reader import CommittedForecast, FetchedLead, ForecastReader, ObjectFault
 from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from protocol.commitment import Commitment
@@ -71,19 +70,22 @@ class VerifiedDownloads(Downloads):
         chunks, faults = [], []
         for lead in request.lead_hours:
             try:
-                async with self._witness.of("GET", request.miner.hotkey):
-                    fetched = await self._reader.fetch_lead(forecast, manifest, fields, lead)
-                    await self._require_witness(request.miner.hotkey, fetched.faults)
+                fetched = await self._reader.fetch_lead(forecast, manifest, fields, lead)
             except MinerFault as fault:
+                await self._witness.require("GET", request.miner.hotkey, fault)
                 faults += [_of_field(fault, lead, field) for field in fields]
                 continue
+            await self._testify(request.miner.hotkey, fetched)
             chunks += fetched.chunks
             faults += fetched.faults
         return documents.FetchedObjects(chunks=tuple(chunks), faults=tuple(faults))
 
-    async def _require_witness(self, hotkey: str, faults: Sequence[ObjectFault]) -> None:
-        for code in {fault.code for fault in faults}:
+    async def _testify(self, hotkey: str, fetched: FetchedLead) -> None:
+        """What came is a witness for others; what did not come needs one."""
+        for code in {fault.code for fault in fetched.faults}:
             await self._witness.require("GET", hotkey, _miner_fault(code))
+        if fetched.transferred:
+            self._witness.saw("GET", hotkey)
 
     def _offered(self, request: VerifyManifest) -> CommittedForecast:
         target = request.target

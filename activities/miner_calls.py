@@ -30,6 +30,7 @@ from weather.faults import MinerFault, MinerReportedError, NoCommitment
 
 LAST_POLL_BEFORE_DEADLINE = timedelta(seconds=30)
 POLL_PAUSE = timedelta(minutes=5)
+SHORTEST_PAUSE = timedelta(seconds=1)
 STAGES = {"received": "received", "processing": "fetching", "completed": "completed", "error": "error"}
 
 
@@ -63,7 +64,7 @@ class HttpMinerCalls(MinerCalls):
         async with self._witness.of("POST", target.hotkey):
             answer, received_at = await self._client.poll_commitment(roster[target.hotkey], job)
         if isinstance(answer, KerchunkCompleted):
-            return await self._committed(target, call, answer, received_at)
+            return await self._committed(request, call, answer, received_at)
         if isinstance(answer, KerchunkError):
             pause = self._pause(request, None)
             raise MinerReportedError(answer.error.detail, found=answer.error.code, retry_after=pause)
@@ -83,14 +84,14 @@ class HttpMinerCalls(MinerCalls):
         return call, await asyncio.to_thread(documents.roster, self._store, request.roster)
 
     async def _committed(
-        self, target: MinerCall, call: ForecastRequestData, answer: KerchunkCompleted, received_at: datetime
+        self, request: PollCommitment, call: ForecastRequestData, answer: KerchunkCompleted, received_at: datetime
     ) -> MinerAnswer:
         data = CommitmentData(commitment=answer.commitment, signature=answer.signature)
         layout = self._catalog.pinned_layout(call.grid, call.layout_digest)
         try:
-            accept(data, call, target.hotkey, layout)
+            accept(data, call, request.target.hotkey, layout)
         except MinerFault as fault:
-            fault.retry_after = POLL_PAUSE
+            fault.retry_after = self._pause(request, None)
             raise
         commitment = await asyncio.to_thread(documents.put, self._store, data.canonical)
         return MinerAnswer(stage="completed", commitment=commitment, received_at=received_at)
@@ -100,8 +101,8 @@ class HttpMinerCalls(MinerCalls):
         now, pause = self._witness.clock.now(), POLL_PAUSE
         if isinstance(answer, KerchunkProcessing):
             pause = timedelta(seconds=answer.retry_after_seconds)
-            if answer.estimated_ready_at:
-                pause = max(answer.estimated_ready_at - now, timedelta(seconds=1))
+            if answer.estimated_ready_at and answer.estimated_ready_at > now:
+                pause = max(answer.estimated_ready_at - now, SHORTEST_PAUSE)
         last = request.commit_deadline - LAST_POLL_BEFORE_DEADLINE
         return min(pause, last - now) if now < last else timedelta(seconds=30)
 

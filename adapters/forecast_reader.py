@@ -75,12 +75,13 @@ class ObjectFault(FieldCase):
 
 
 class FetchedLead(BaseModel):
-    """What became of the fields of one lead."""
+    """What became of the fields of one lead; `transferred` of its chunks came over the network just now."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chunks: tuple[FetchedChunk, ...]
     faults: tuple[ObjectFault, ...]
+    transferred: int
 
 
 class _Wanted(NamedTuple):
@@ -117,11 +118,12 @@ class ForecastReader:
     ) -> FetchedLead:
         """Step 4 for chunks of one lead; one that is kept already is not read again."""
         wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
-        faults = await self._fetch_missing(forecast, [one for one in wanted if not one.kept])
+        missing = [one for one in wanted if not one.kept]
+        faults = await self._fetch_missing(forecast, missing)
         failed = {(fault.variable, fault.level) for fault in faults}
         chunks = (one.chunk for one in wanted)
         there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
-        return FetchedLead(chunks=there, faults=tuple(faults))
+        return FetchedLead(chunks=there, faults=tuple(faults), transferred=len(missing) - len(faults))
 
     @asynccontextmanager
     async def _transfer(self, forecast: CommittedForecast) -> AsyncGenerator[Transfer]:

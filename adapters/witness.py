@@ -49,6 +49,10 @@ class Witness:
         except MinerFault as fault:
             await self.require(kind, hotkey, fault)
             raise
+        self.saw(kind, hotkey)
+
+    def saw(self, kind: Kind, hotkey: str) -> None:
+        """An exchange with this miner has just succeeded."""
         self._seen[kind, hotkey] = self.clock.now()
 
     async def require(self, kind: Kind, hotkey: str, fault: MinerFault) -> None:
