@@ -23,7 +23,7 @@ from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
 from adapters.object_store import ObjectStore
 from adapters.reanalysis import ZarrReanalysis
 from protocol.messages import InitMetadata, input_data_hash
-from weather.faults import CycleNotYetAvailable, SourceGone
+from weather.faults import CycleNotYetAvailable, SourceGone, TruthNotYetAvailable
 from weather.field_sets import Kind, field_set_document
 from weather.fields import Field
 from weather.grids import Grid
@@ -35,12 +35,13 @@ Fields = Sequence[tuple[str, int]]
 
 @dataclass(frozen=True)
 class Archives:
-    """The three sources, and how GRIB is decoded."""
+    """The three sources, how GRIB is decoded, and how long to wait for truth that is not there yet."""
 
     gfs: GfsArchive
     decoder: GribDecoder
     reanalysis: ZarrReanalysis
     climatology: ZarrClimatology
+    truth_retry: timedelta
 
 
 class ArchiveSources(Sources):
@@ -82,7 +83,11 @@ class ArchiveSources(Sources):
     async def _final_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
         valid_time, grid = run.valid_time(lead), rules.grid_value
         fields = rules.final_fields
-        version, truth = await asyncio.to_thread(self._archives.reanalysis.fetch, valid_time, grid, fields)
+        try:
+            version, truth = await asyncio.to_thread(self._archives.reanalysis.fetch, valid_time, grid, fields)
+        except TruthNotYetAvailable as fault:
+            fault.retry_after = self._archives.truth_retry
+            raise
         return TruthSet(
             lead_hours=lead,
             truth_version="era5" if version == "era5" else "era5t",

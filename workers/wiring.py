@@ -154,6 +154,7 @@ def _acquire(wiring: Wiring) -> Activities:
 
 def _miners(wiring: Wiring) -> Activities:
     calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)
+        truth_retry=timedelta(hours=settings.truth_retry_hours),
     return _methods(calls, miners.MinerCalls)
 
 
