@@ -25,14 +25,16 @@ from adapters.ledger.views import board_rows, faults_by_miner
 from adapters.temporal_client import connect
 from protocol import names
 from starter.embedded import NAMESPACE, EmbeddedStack, MinerPlan, Ports, World
+from starter.embedded_run import running
 from starter.state_folder import StateFolder, open_state_folder
-from starter.supervisor import Supervisor, log_event, supervise
+from starter.supervisor import Supervisor
 from workflows.forecast_run import ForecastRun
 
 CAMPAIGN = "demo"
 DAYS_AGO = 20
 LEADS = range(24, 241, 24)
 WATCH_SECONDS = 0.02
+REPLACED_WITHIN_SECONDS = 60
 MINERS = (
     MinerPlan("trade-wind", "skilful", parameters={"skill": 1.4}),
     MinerPlan("jet-stream", "skilful", parameters={"skill": 1.0}),
@@ -110,9 +112,8 @@ async def play(options: DemoOptions) -> DemoReport:
     folder = open_state_folder(root, temporal_server.binary_version(temporal_server.find_binary()))
     try:
         stack = EmbeddedStack(folder, Ports.free(ui=True), World(), MINERS, settings=HASTE, durable=False)
-        stack.write_files()
         options.tell(f"starting {len(stack.processes())} processes in {folder.root}")
-        async with supervise(stack.processes(), lock=folder.lock, on_event=log_event) as supervisor:
+        async with running(stack) as supervisor:
             client = await connect(stack.temporal_address, NAMESPACE)
             options.tell(f"Temporal Web UI: {_web_ui(stack)}")
             options.tell(f"Prometheus metrics: {', '.join(stack.metrics.values())}")
@@ -120,7 +121,7 @@ async def play(options: DemoOptions) -> DemoReport:
             options.tell(f"{handle.id} is running; {len(MINERS)} miners were asked")
             watching = asyncio.create_task(kill_while_scoring(client, supervisor, handle.id))
             result = await handle.result()
-            killed = await watching
+            killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
         return _report(stack, folder, result, [killed], time.monotonic() - began)
     finally:
         folder.close()

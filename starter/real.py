@@ -18,8 +18,8 @@ from adapters.ledger.facts import facts_of
 from adapters.ledger.views import board_rows
 from adapters.temporal_client import connect
 from starter.embedded import NAMESPACE, EmbeddedStack, MinerPlan, Ports, World
+from starter.embedded_run import running
 from starter.state_folder import open_state_folder
-from starter.supervisor import log_event, supervise
 from weather import metrics
 from weather.faults import InternalError, PrerequisiteMissing
 from weather.fields import short_name
@@ -95,9 +95,8 @@ async def play(options: RealOptions) -> RealReport:
     folder = open_state_folder(root, temporal_server.binary_version(temporal_server.find_binary()))
     try:
         stack = EmbeddedStack(folder, Ports.free(ui=True), _world(samples), _miners(samples), settings=HASTE)
-        stack.write_files()
         options.tell(f"starting {len(stack.processes())} processes in {folder.root}")
-        async with supervise(stack.processes(), lock=folder.lock, on_event=log_event):
+        async with running(stack):
             await _run(stack, options)
         return judge(_report(stack))
     finally:
