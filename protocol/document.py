@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+)
 
 from protocol.canonical import MAX_INTEGER, J, load_json_strict
 from protocol.names import format_stamp, format_time, parse_run_id, parse_stamp, parse_time
+
+MOST_ERRORS_READ = 100
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def _instant(parse: Callable[[str], datetime], write: Callable[[datetime], str]) -> BeforeValidator:
@@ -85,9 +99,15 @@ class Document(BaseModel):
         """Read parsed JSON.
 
         Raises:
-            ValueError: not this document, or a value in another spelling.
+            ValueError: not this document, a value in another spelling, or text with NUL, which no ledger can hold.
         """
-        document = cls.model_validate_json(json.dumps(value))
+        text = json.dumps(value)
+        if _NUL.search(text):
+            raise ValueError(f"text with NUL in {cls.__name__}")
+        try:
+            document = cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"not a {cls.__name__}: {_told(error)}") from None
         if document.value != value:
             raise ValueError(f"a member of {cls.__name__} is missing or in another spelling")
         return document
@@ -106,3 +126,13 @@ class Document(BaseModel):
     def body(self) -> bytes:
         """JSON bytes to send."""
         return json.dumps(self.value, separators=(",", ":")).encode()
+
+
+def _told(error: ValidationError) -> str:
+    """The first error; of more than can be read, only how many there are."""
+    count = error.error_count()
+    if count > MOST_ERRORS_READ:
+        return f"{count} errors"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(step) for step in first["loc"])[:200]
+    return f"{place or 'whole'}: {first['msg']}" + (f", and {count - 1} more" if count > 1 else "")

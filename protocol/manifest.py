@@ -6,7 +6,9 @@ import hashlib
 import struct
 from collections.abc import Iterable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import FailFast
 
 from protocol import merkle
 from protocol.canonical import load_json_strict, tag
@@ -31,7 +33,7 @@ class Manifest(Document):
 
     protocol: Protocol = PROTOCOL
     job_id: JobId
-    objects: tuple[Entry, ...]
+    objects: Annotated[tuple[Entry, ...], FailFast()]
 
     @classmethod
     def build(cls, job_id: str, objects: Iterable[tuple[str, int, str]]) -> Manifest:
@@ -46,6 +48,8 @@ class Manifest(Document):
             ManifestMalformed: above the cap for this count, not canonical, unsorted, or of another job.
         """
         try:
+            if body.count(b",") > most_commas(object_count):
+                raise ValueError("more values than its objects can have")
             manifest = cls.of_value(load_json_strict(body, size_cap(object_count)))
             if manifest.canonical != body:
                 raise ValueError("not canonical bytes")
@@ -110,6 +114,11 @@ class Manifest(Document):
 def size_cap(object_count: int) -> int:
     """Greatest size in bytes of a manifest."""
     return 1_024 + 160 * object_count
+
+
+def most_commas(object_count: int) -> int:
+    """More than fit below the cap between good entries; it bounds what a bad manifest costs before it is refused."""
+    return 64 + 7 * object_count
 
 
 def _leaf(entry: Entry) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from protocol.canonical import J, digest, load_json_strict
 from protocol.document import (
@@ -251,7 +251,12 @@ class KerchunkNotFound(Document):
 
 KerchunkAnswer = KerchunkCompleted | KerchunkProcessing | KerchunkError | KerchunkNotFound
 KERCHUNK_MAX_BYTES = 64 * KIB
-_KERCHUNK: TypeAdapter[KerchunkAnswer] = TypeAdapter(Annotated[KerchunkAnswer, Field(discriminator="status")])
+_KERCHUNK: dict[object, type[KerchunkAnswer]] = {
+    "completed": KerchunkCompleted,
+    "processing": KerchunkProcessing,
+    "error": KerchunkError,
+    "not_found": KerchunkNotFound,
+}
 
 
 def parse_kerchunk_answer(body: bytes) -> KerchunkAnswer:
@@ -261,7 +266,10 @@ def parse_kerchunk_answer(body: bytes) -> KerchunkAnswer:
         ValueError: above its limit, not strict JSON, or none of the four answers.
     """
     value = load_json_strict(body, KERCHUNK_MAX_BYTES, signed=False)
-    return type(_KERCHUNK.validate_json(body)).of_value(value)
+    status = value.get("status") if isinstance(value, dict) else None
+    if not isinstance(status, str) or status not in _KERCHUNK:
+        raise ValueError(f"status {str(status)[:80]!r} is none of {', '.join(map(str, _KERCHUNK))}")
+    return _KERCHUNK[status].of_value(value)
 
 
 class ReceiptDelivery(Request):

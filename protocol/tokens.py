@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import Field
 
 from protocol.canonical import load_json_strict
 from protocol.document import Count, Digest, Document, Hotkey, JobId, Nonce, Word
@@ -26,6 +28,8 @@ LONGEST_ACCESS = timedelta(minutes=120)
 ACCESS_LEFT = timedelta(seconds=60)
 WRONG_TIME = "token is not valid at this time"
 
+Second = Annotated[int, Field(ge=0, le=253_402_300_799)]  # of the epoch, to the last that a datetime holds
+
 
 class TokenProblem(Refusal):
     """A token is refused; the code is that of the problem to answer with."""
@@ -34,8 +38,8 @@ class TokenProblem(Refusal):
 class _Claims(Document):
     iss: Hotkey
     aud: Hotkey
-    iat: Count
-    exp: Count
+    iat: Second
+    exp: Second
 
     @property
     def life(self) -> timedelta:

@@ -7,6 +7,9 @@ from typing import ClassVar, Literal
 
 Cause = Literal["miner", "policy", "source", "platform"]
 
+MOST_DETAIL = 2_000
+MOST_VALUE = 500
+
 
 class Fault(Exception):
     """Root of the tree.
@@ -24,10 +27,10 @@ class Fault(Exception):
         self, detail: str = "", *, found: object = None, expected: object = None, retry_after: timedelta | None = None
     ) -> None:
         """Keep what was found and what was expected beside the sentence for people."""
-        super().__init__(detail)
-        self.detail = detail
-        self.found = None if found is None else str(found)[:500]
-        self.expected = None if expected is None else str(expected)[:500]
+        self.detail = _plain(detail, MOST_DETAIL)
+        super().__init__(self.detail)
+        self.found = None if found is None else _plain(found, MOST_VALUE)
+        self.expected = None if expected is None else _plain(expected, MOST_VALUE)
         self.retry_after = retry_after
 
     @property
@@ -68,3 +71,9 @@ class PlatformFault(Fault):
     """Ours."""
 
     cause = "platform"
+
+
+def _plain(value: object, most: int) -> str:
+    """Text of bounded length that logs, histories and ledgers can hold, whoever wrote it."""
+    text = str(value)[:most]
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)[:most]
