@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities import absence, documents
+from activities import absence, documents, log_entries
 from activities.closing import close
 from activities.messages.run import (
     AbsenceSettled,
@@ -31,13 +31,14 @@ from activities.signatures.runs import RunRecords
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
-from adapters.ledger import commitments, facts, log, roster, runs
+from adapters.ledger import commitments, facts, log, roster, runs, secrets
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import FaultRecord, NewRun, Window
 from adapters.object_store import ObjectStore
 from protocol import names
 from protocol.deadline import DeadlineRules, retain_until
+from protocol.identity import PrivateKey
 from protocol.messages import ForecastRequestData, InitMetadata
 from protocol.receipt import RunOpened
 from protocol.registry import Registry, RosterEntry
@@ -74,9 +75,10 @@ class LedgerRunRecords(RunRecords):
         registry: Callable[[], Registry],
         defaults: RunDefaults,
         clock: Clock,
+        key: PrivateKey,
     ) -> None:
         self._ledger, self._store, self._catalog = ledger, store, catalog
-        self._registry, self._defaults, self._clock = registry, defaults, clock
+        self._registry, self._defaults, self._clock, self._key = registry, defaults, clock, key
 
     @activity.defn
     def open_run(self, request: ForecastRunInput) -> Run:
@@ -141,10 +143,12 @@ class LedgerRunRecords(RunRecords):
 
     @activity.defn
     def seal_run(self, request: SealRun) -> Sealed:
-        """Close the commit window; later commitments are refused."""
+        """Close the commit window, with the secret of its audits; later commitments are refused."""
         with self._ledger.begin() as session:
             run = runs.reach_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
             stored = commitments.commitments_of(session, request.run_id)
+            secret_digest = secrets.draw_secret(session, self._key, request.run_id)
+            log.append_leaf(session, log_entries.sealed(run, stored, secret_digest, self._clock.now()))
             deadline = _deadline(run)
         sealed = documents.SealedCommitments(
             {one.commitment.hotkey: documents.recorded(self._store, one, deadline) for one in stored}
@@ -167,6 +171,9 @@ class LedgerRunRecords(RunRecords):
             run = Run.model_validate(runs.changed_run(session, request.run_id).config)
             rules = self._catalog.pinned_rules(run.grid, run.score_spec_digest)
             result = close(session, run, rules, request)
+            secret = secrets.secret_of(session, self._key, run.run_id)
+            row = runs.changed_run(session, run.run_id)
+            log.append_leaf(session, log_entries.closed(row, secret, self._clock.now()))
         instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
         instruments.RUNS_CLOSED.add(outcome=result.outcome)
         return result

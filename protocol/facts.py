@@ -84,6 +84,12 @@ class FaultRecord(BaseModel):
             raise ValueError("no case is void by a miner's fault")
         return self
 
+    @property
+    def costs_the_run(self) -> bool:
+        """Whether every case of one miner is worst."""
+        scope = (self.pass_, self.lead_hours, self.variable, self.level, self.region)
+        return self.effect == "W" and scope == ("*", -1, "*", -1, "*")
+
 
 def level_word(level: int) -> str:
     """The level as the ledger writes it: `surface` for 0, `*` for all."""

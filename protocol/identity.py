@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _HOTKEY = re.compile(r"[0-9a-f]{64}")
 _P = 2**255 - 19
@@ -60,6 +62,14 @@ class PrivateKey:
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature of 64 bytes."""
         return self._key.sign(message)
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A symmetric key of 32 bytes for one purpose, which does not lead back to this key.
+
+        Source:
+            Krawczyk and Eronen (2010), HKDF, RFC 5869, with SHA-256 and no salt.
+        """
+        return HKDF(SHA256(), 32, None, purpose).derive(self._key.private_bytes_raw())
 
 
 def signature_holds(hotkey: str, message: bytes, signature: bytes) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+Span = tuple[int, int]
+
 
 def leaf_hash(leaf: bytes) -> bytes:
     """Hash of one leaf."""
@@ -31,20 +33,29 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def inclusion_spans(index: int, size: int) -> list[Span]:
+    """The subtrees whose roots lead from a leaf to the root, nearest sibling first.
+
+    Raises:
+        ValueError: the tree has no such leaf.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"there is no leaf {index} in a tree of {size}")
+    path, begin, end = [], 0, size
+    while end - begin > 1:
+        split = begin + _split(end - begin)
+        path.append((split, end) if index < split else (begin, split))
+        begin, end = (begin, split) if index < split else (split, end)
+    return path[::-1]
+
+
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     """The path from a leaf to the root, nearest sibling first.
 
     Raises:
         ValueError: the tree has no such leaf.
     """
-    if not 0 <= index < len(hashes):
-        raise ValueError(f"there is no leaf {index} in a tree of {len(hashes)}")
-    if len(hashes) == 1:
-        return []
-    split = _split(len(hashes))
-    if index < split:
-        return [*inclusion_proof(hashes[:split], index), root_of(hashes[split:])]
-    return [*inclusion_proof(hashes[split:], index - split), root_of(hashes[:split])]
+    return [root_of(hashes[begin:end]) for begin, end in inclusion_spans(index, len(hashes))]
 
 
 def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes], root: bytes) -> bool:
@@ -66,15 +77,29 @@ def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes],
     return not last and reached == root
 
 
+def consistency_spans(first: int, second: int) -> list[Span]:
+    """The subtrees whose roots show that the tree of `first` leaves is a prefix of that of `second`.
+
+    Raises:
+        ValueError: first is not in 1 … second.
+    """
+    if not 1 <= first <= second:
+        raise ValueError(f"a tree of {second} has no prefix of {first}")
+    path, begin, end = [], 0, second
+    while end != first:
+        split = begin + _split(end - begin)
+        path.append((split, end) if first <= split else (begin, split))
+        begin, end = (begin, split) if first <= split else (split, end)
+    return ([(begin, end)] if begin else []) + path[::-1]
+
+
 def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
     """The proof that the tree of the first leaves is a prefix of this one.
 
     Raises:
         ValueError: first is not in 1 … size.
     """
-    if not 1 <= first <= len(hashes):
-        raise ValueError(f"a tree of {len(hashes)} has no prefix of {first}")
-    return _subproof(hashes, first, whole=True)
+    return [root_of(hashes[begin:end]) for begin, end in consistency_spans(first, len(hashes))]
 
 
 def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof: Sequence[bytes]) -> bool:
@@ -100,15 +125,6 @@ def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof:
             new = _node(new, sibling)
         index, last = index >> 1, last >> 1
     return not last and (old, new) == roots
-
-
-def _subproof(hashes: Sequence[bytes], first: int, *, whole: bool) -> list[bytes]:
-    if first == len(hashes):
-        return [] if whole else [root_of(hashes)]
-    split = _split(len(hashes))
-    if first <= split:
-        return [*_subproof(hashes[:split], first, whole=whole), root_of(hashes[split:])]
-    return [*_subproof(hashes[split:], first - split, whole=False), root_of(hashes[:split])]
 
 
 def _split(size: int) -> int:

@@ -71,13 +71,13 @@ class Intervention(_Entry):
 
 
 class RunClosed(_Entry):
-    """A run is scored or void."""
+    """A run is scored or void; one that was never sealed has no secret to reveal."""
 
     kind: Literal["run_closed"] = "run_closed"
     outcome: Literal["scored", "void"]
     facts_digest: Digest
     faults_digest: Digest
-    audit_secret: Digest
+    audit_secret: Digest | None
     recorded_at: Stamp
 
 
@@ -134,6 +134,11 @@ def sign_tree_head(key: PrivateKey, head: TreeHead) -> str:
     return sign(key, "tree-head", head.canonical)
 
 
+def receipt_holds(receipt: Receipt, signature: str, validator: str) -> bool:
+    """Whether the validator signed this receipt as its own."""
+    return receipt.validator == validator and verify(validator, "receipt", receipt.canonical, signature)
+
+
 def tree_head_holds(head: TreeHead, signature: str, validator: str) -> bool:
     """Whether the validator signed this head as its own."""
     return head.validator == validator and verify(validator, "tree-head", head.canonical, signature)
@@ -144,7 +149,7 @@ def broken_part(answer: CommitmentAnswer, validator: str) -> str | None:
     receipt, head = answer.receipt, answer.tree_head
     proof = [bytes.fromhex(sibling) for sibling in answer.inclusion_proof]
     place = (receipt.leaf_index, head.tree_size)
-    if receipt.validator != validator or not verify(validator, "receipt", receipt.canonical, answer.receipt_signature):
+    if not receipt_holds(receipt, answer.receipt_signature, validator):
         return "receipt"
     if head.network != receipt.entry.network or not tree_head_holds(head, answer.tree_head_signature, validator):
         return "tree_head"

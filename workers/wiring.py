@@ -131,7 +131,13 @@ class Wiring:
 
 def _control(wiring: Wiring) -> Activities:
     run_records = LedgerRunRecords(
-        wiring.ledger, wiring.store, wiring.catalog, wiring.registry, wiring.defaults(), wiring.clock
+        wiring.ledger,
+        wiring.store,
+        wiring.catalog,
+        wiring.registry,
+        wiring.defaults(),
+        wiring.clock,
+        wiring.hotkey,
     )
     return [
         *_methods(run_records, runs.RunRecords),
@@ -148,13 +154,13 @@ def _acquire(wiring: Wiring) -> Activities:
         decoder=wiring.grib,
         reanalysis=ZarrReanalysis(_given(settings.era5_zarr_url, "era5_zarr_url")),
         climatology=ZarrClimatology(_given(settings.climatology_url, "climatology_url")),
+        truth_retry=timedelta(hours=settings.truth_retry_hours),
     )
     return _methods(ArchiveSources(archives, wiring.store, wiring.catalog), Sources)
 
 
 def _miners(wiring: Wiring) -> Activities:
     calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)
-        truth_retry=timedelta(hours=settings.truth_retry_hours),
     return _methods(calls, miners.MinerCalls)
 
 

@@ -31,6 +31,8 @@ def record_facts(session: Session, facts: Sequence[ScoreFact]) -> None:
 def record_faults(session: Session, faults: Sequence[FaultRecord]) -> None:
     """Insert those that are absent; evidence of a repetition is not compared.
 
+    Of faults that cost one miner its whole run, the first code stands.
+
     Raises:
         LedgerConflict: a stored record has another code or effect; nothing is overwritten.
     """
@@ -56,6 +58,8 @@ def _record(session: Session, kind: Kind, values: Sequence[V], document: Callabl
     runs, leads = {value.run_id for value in values}, {value.lead_hours for value in values}
     chosen = select(kind.digest).where(kind.run_id.in_(runs), kind.lead_hours.in_(leads))
     for digest in digests.keys() - set(session.scalars(chosen)):
+        if isinstance(digests[digest], FaultRecord) and digests[digest].costs_the_run:
+            continue
         scope = document(digests[digest]).decode()
         raise LedgerConflict(f"{kind.__tablename__} holds another value under this key", found=scope)
 

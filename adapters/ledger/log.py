@@ -6,13 +6,16 @@ a new root nor the proof of the newest leaf reads any other row.
 
 from __future__ import annotations
 
+import json
+from itertools import accumulate, takewhile
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from adapters.ledger.tables.commitments import LogLeafRow
-from protocol.merkle import root_of
+from protocol.log import MAX_BYTES, MAX_ENTRIES
+from protocol.merkle import Span, consistency_spans, inclusion_spans, root_of
 from protocol.receipt import LogEntry, entry_hash
 from weather.faults import LedgerConflict
 
@@ -52,12 +55,64 @@ def last_leaf_proof(session: Session, row: LogLeafRow) -> list[str]:
     return [] if before is None else before.peaks[::-1]
 
 
+def size_and_root(session: Session) -> tuple[int, str]:
+    """How many leaves the log has, and the root over them."""
+    last = session.scalars(select(LogLeafRow).order_by(LogLeafRow.leaf_index.desc()).limit(1)).first()
+    return (0, root_of([]).hex()) if last is None else (last.leaf_index + 1, root(last.peaks))
+
+
+def entries(session: Session, start: int, end: int) -> list[dict[str, Any]]:
+    """Entries from one leaf to another, both included; fewer if the log or the limits of an answer end before."""
+    last = min(end, start + MAX_ENTRIES - 1)
+    chosen = select(LogLeafRow.entry).where(LogLeafRow.leaf_index.between(start, last))
+    found = list(session.scalars(chosen.order_by(LogLeafRow.leaf_index)))
+    sizes = accumulate(len(json.dumps(entry)) for entry in found)
+    return found[: sum(1 for _ in takewhile(lambda size: size < MAX_BYTES - 1_024, sizes))]
+
+
+def entry_of(session: Session, run_id: str, kind: str) -> dict[str, Any] | None:
+    """The one entry of a kind that a run has once."""
+    return session.scalars(select(LogLeafRow.entry).filter_by(run_id=run_id, kind=kind)).one_or_none()
+
+
+def inclusion_proof(session: Session, leaf_index: int, tree_size: int) -> list[str]:
+    """Proof of a leaf in the log as it was with so many leaves.
+
+    Raises:
+        ValueError: the log never had so many leaves, or no such leaf among them.
+    """
+    return _roots(session, tree_size, inclusion_spans(leaf_index, tree_size))
+
+
+def consistency_proof(session: Session, first: int, second: int) -> list[str]:
+    """Proof that the log of `second` leaves appends to the one of `first`.
+
+    Raises:
+        ValueError: the log never had so many leaves, or they are in the wrong order.
+    """
+    return _roots(session, second, consistency_spans(first, second))
+
+
 def grown(size: int, peaks: list[str], leaf: bytes) -> list[str]:
     """Peaks of a tree of this size after one more leaf."""
     node, rest = leaf, list(peaks)
     while size & 1:
         node, size = root_of([bytes.fromhex(rest.pop()), node]), size >> 1
     return [*rest, node.hex()]
+
+
+def _roots(session: Session, tree_size: int, spans: list[Span]) -> list[str]:
+    size = session.scalars(select(func.coalesce(func.max(LogLeafRow.leaf_index) + 1, 0))).one()
+    if tree_size > size:
+        raise ValueError(f"the log has {size} leaves, not {tree_size}")
+    return [_span_root(session, begin, end) for begin, end in spans]
+
+
+def _span_root(session: Session, begin: int, end: int) -> str:
+    """Root of a subtree: the peaks inside it of the tree that ends one leaf before, then that leaf."""
+    leaf, inside = session.get_one(LogLeafRow, end - 1), end - 1 - begin
+    peaks = session.get_one(LogLeafRow, end - 2).peaks[-inside.bit_count() :] if inside else []
+    return root(grown(inside, peaks, bytes.fromhex(leaf.leaf_hash)))
 
 
 def _hold(session: Session) -> None:

@@ -100,11 +100,21 @@ def test_another_generation_truth_or_region_stands_beside(ledger: Ledger, change
 def test_evidence_of_a_repeated_fault_is_not_compared(ledger: Ledger) -> None:
     with ledger.begin() as session:
         prepare(session)
-        record_faults(session, [fault()])
-        record_faults(session, [fault(found="again", attempts=[1], recorded_at=T0)])
-        assert faults_of(session, RUN) == [fault()]
+        record_faults(session, [fault(lead_hours=24)])
+        record_faults(session, [fault(lead_hours=24, found="again", attempts=[1], recorded_at=T0)])
+        assert faults_of(session, RUN) == [fault(lead_hours=24)]
     with pytest.raises(LedgerConflict), ledger.begin() as session:
-        record_faults(session, [fault(code="MinerTimeout")])
+        record_faults(session, [fault(lead_hours=24, code="MinerTimeout")])
+
+
+def test_of_faults_that_cost_the_whole_run_the_first_code_stands(ledger: Ledger) -> None:
+    with ledger.begin() as session:
+        prepare(session)
+        record_faults(session, [fault()])
+        record_faults(session, [fault(code="ExactClone", cause="policy"), fault(lead_hours=24)])
+        assert faults_of(session, RUN) == [fault(), fault(lead_hours=24)]
+    with pytest.raises(LedgerConflict), ledger.begin() as session:
+        record_faults(session, [fault(code="VoidedByOperator", cause="policy", effect="V")])
 
 
 def test_faults_come_in_the_order_in_which_they_became_final(ledger: Ledger) -> None:

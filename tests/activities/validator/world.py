@@ -89,7 +89,7 @@ class Validator:
     @property
     def runs(self) -> LedgerRunRecords:
         return LedgerRunRecords(
-            self.ledger, self.store, self.catalog, lambda: registry(*self.miners), self.defaults, self.clock
+            self.ledger, self.store, self.catalog, lambda: registry(*self.miners), self.defaults, self.clock, VALIDATOR
         )
 
     @property
