@@ -63,7 +63,6 @@ RECORD_SCORES = _long(task_queues.CONTROL, 10, 24, LEDGER)
 CLOSE_RUN = _long(task_queues.CONTROL, 5, 24, LEDGER)
 
 FETCH_INPUTS = _long(task_queues.ACQUIRE, 30, 12, ARCHIVE)
-ENSURE_ANALYSIS = _long(task_queues.ACQUIRE, 30, 12, ARCHIVE)
 ENSURE_TRUTH = _long(task_queues.ACQUIRE, 60, 240, ARCHIVE)
 
 CALL_MINER = _short(task_queues.MINERS, 45, MINER_CALL)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities import absence, documents, log_entries
+from activities import absence, attempts, documents, log_entries
 from activities.closing import close
 from activities.messages.run import (
     AbsenceSettled,
@@ -167,7 +167,7 @@ class LedgerRunRecords(RunRecords):
     @activity.defn
     def close_run(self, request: CloseRun) -> ForecastRunResult:
         """Decide coverage, scores and ranks from the facts, once."""
-        with self._ledger.begin() as session:
+        with attempts.beating_thread(), self._ledger.begin() as session:
             run = Run.model_validate(runs.changed_run(session, request.run_id).config)
             rules = self._catalog.pinned_rules(run.grid, run.score_spec_digest)
             result = close(session, run, rules, request)
