@@ -1,4 +1,4 @@
-"""The validator's HTTP side in a `control` pod: calls 1 and 3, and the marks that prove that it was up."""
+"""The validator's HTTP side in a `control` pod: calls 1, 3 and 8, and the marks that prove that it was up."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from adapters.ledger.absence import MARK_EVERY
 from adapters.telemetry import TracedServer
 from weather.faults import ConfigurationInvalid, PlatformFault
 from workers.commitments import CommitmentSignals, LedgerCommitments
+from workers.log_service import PublishedLog, log_routes
 from workers.settings import Settings
 from workers.validator_service import ServiceConfig, validator_app
 from workers.wiring import Wiring
@@ -60,7 +61,9 @@ def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
         base_path=urlsplit(entry.base_url).path,
         posts_per_address=None if local else ServiceConfig.posts_per_address,
     )
-    app = validator_app(config, commitments, CommitmentSignals(wiring.client, wiring.store).tell, wiring.clock)
+    published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
+    tell = CommitmentSignals(wiring.client, wiring.store).tell
+    app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
     return uvicorn.Config(
         TracedServer(app),
         lifespan="off",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -218,14 +218,22 @@ class ValidatorService:
 
 
 def validator_app(
-    config: ServiceConfig, commitments: Commitments, on_commitment: OnCommitment, clock: Clock
+    config: ServiceConfig,
+    commitments: Commitments,
+    on_commitment: OnCommitment,
+    clock: Clock,
+    log: Sequence[Route] = (),
 ) -> Starlette:
-    """The app; `on_commitment` is called after the answer, so that its failing is told by the server's log only."""
+    """The app; `on_commitment` is called after the answer, so that its failing is told by the server's log only.
+
+    `log` are the routes of the transparency log.
+    """
     service = ValidatorService(config, commitments, on_commitment, clock)
     return Starlette(
         routes=[
             Route(f"{config.base_path}/health", service.health),
             Route(f"{config.base_path}/weather-commitment", service.commitment, methods=["POST"]),
+            *log,
         ]
     )
 
