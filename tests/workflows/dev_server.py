@@ -1,0 +1,80 @@
+"""The Temporal server that people run, on a file of its own, and a pod on it whose activities are fakes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.messages.run import ForecastRunInput, Run
+from adapters import temporal_server
+from adapters.temporal_client import connect
+from starter.embedded import NAMESPACE
+from starter.ports import LOOPBACK, free_ports
+from tests.workflows.conftest import QUEUES
+from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
+from workers.pod import queue_worker
+from workers.settings import Settings
+from workers.wiring import Activities, Wiring
+
+
+@contextmanager
+def dev_server(folder: Path) -> Generator[str]:
+    """Its address, when it is ready."""
+    (port,) = free_ports(1)
+    address, command = f"{LOOPBACK}:{port}", temporal_server.start_command(folder / "db", port, durable=False)
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        try:
+            asyncio.run(_prepare(address))
+            yield address
+        finally:
+            server.terminate()
+
+
+async def _prepare(address: str) -> None:
+    await temporal_server.prepare(await connect(address, NAMESPACE))
+
+
+class QuickRuns(FakeRuns):
+    """A run without grace after its deadline."""
+
+    @activity.defn
+    async def open_run(self, request: ForecastRunInput) -> Run:
+        return (await super().open_run(request)).model_copy(update={"seal_grace": timedelta(0)})
+
+
+@dataclass(frozen=True)
+class FakeWiring(Wiring):
+    script: Script
+
+    def activities(self, queue: str) -> Activities:
+        """All of them on each queue."""
+        script, client = self.script, self.client
+        fakes = (QuickRuns(script), FakeChildren(script, client), FakeMiners(script, client))
+        methods = [
+            getattr(fake, name) for fake in (*fakes, FakeArchive(script), FakeScores(script)) for name in dir(fake)
+        ]
+        return [method for method in methods if hasattr(method, "__temporal_activity_definition")]
+
+
+@asynccontextmanager
+async def pod(client: Client, script: Script) -> AsyncGenerator[None]:
+    """The workers of every queue, as a real pod has them."""
+    settings = Settings(
+        network="test",
+        temporal_address=client.service_client.config.target_host,
+        temporal_namespace=client.namespace,
+        object_store="file:///nowhere",
+    )
+    wiring = FakeWiring(settings, client, script)
+    async with AsyncExitStack() as stack:
+        for queue in QUEUES:
+            await stack.enter_async_context(queue_worker(wiring, queue))
+        yield
