@@ -63,7 +63,9 @@ def size_and_root(session: Session) -> tuple[int, str]:
 
 def entries(session: Session, start: int, end: int) -> list[dict[str, Any]]:
     """Entries from one leaf to another, both included; fewer if the log or the limits of an answer end before."""
-    last = min(end, start + MAX_ENTRIES - 1)
+    last = min(end, start + MAX_ENTRIES - 1, _size(session) - 1)
+    if start > last:
+        return []
     chosen = select(LogLeafRow.entry).where(LogLeafRow.leaf_index.between(start, last))
     found = list(session.scalars(chosen.order_by(LogLeafRow.leaf_index)))
     sizes = accumulate(len(json.dumps(entry)) for entry in found)
@@ -102,10 +104,13 @@ def grown(size: int, peaks: list[str], leaf: bytes) -> list[str]:
 
 
 def _roots(session: Session, tree_size: int, spans: list[Span]) -> list[str]:
-    size = session.scalars(select(func.coalesce(func.max(LogLeafRow.leaf_index) + 1, 0))).one()
-    if tree_size > size:
+    if tree_size > (size := _size(session)):
         raise ValueError(f"the log has {size} leaves, not {tree_size}")
     return [_span_root(session, begin, end) for begin, end in spans]
+
+
+def _size(session: Session) -> int:
+    return session.scalars(select(func.coalesce(func.max(LogLeafRow.leaf_index) + 1, 0))).one()
 
 
 def _span_root(session: Session, begin: int, end: int) -> str:
