@@ -180,12 +180,7 @@ class LedgerRunRecords(RunRecords):
 
     def _resolve(self, request: ForecastRunInput) -> Run:
         now, defaults = self._clock.now(), self._defaults
-        if request.init_time > now:
-            raise ConfigurationInvalid(
-                "init time is in the future",
-                found=names.format_time(request.init_time),
-                expected=f"at most {names.format_time(now.replace(microsecond=0))}",
-            )
+        _require_past(request.init_time, now)
         _require("network", request.network, defaults.network)
         grid = request.grid or defaults.grid
         layout, rules = self._catalog.layout(grid), self._catalog.rules(grid)
@@ -286,6 +281,13 @@ class LedgerRunRecords(RunRecords):
 def _require(what: str, found: str | None, expected: str) -> None:
     if found is not None and found != expected:
         raise ConfigurationInvalid(f"this validator runs another {what}", found=found, expected=expected)
+
+def _require_past(init_time: datetime, now: datetime) -> None:
+    if init_time > now:
+        latest = names.format_time(now.replace(microsecond=0))
+        found = names.format_time(init_time)
+        raise ConfigurationInvalid("init time is in the future", found=found, expected=f"at most {latest}")
+
 
 
 def _deadline(run: ForecastRunRow) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def cache(request: pytest.FixtureRequest) -> int:
 
 
 @asynccontextmanager
-async def workers(client: Client, script: Script, cache: int) -> AsyncIterator[None]:
+async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[None]:
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
     objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores]

@@ -5,16 +5,12 @@ Faults are scripted by (activity, key): a list of exceptions, one raised per att
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from activities.messages.base import FaultNote, Ref
+from activities.messages.base import FaultNote
 from activities.messages.miner import (
     CommitmentRecorded,
     DeadlineMoved,
@@ -68,45 +64,8 @@ from activities.signatures.runs import Children, RunRecords
 from activities.signatures.scores import Scorer, ScoreRecords
 from activities.signatures.sources import Sources
 from protocol import names
+from tests.workflows.script import DIGEST, REF, Script
 from weather.faults import NoCommitment
-
-DIGEST = "ab" * 32
-REF = Ref(sha256=DIGEST, size_bytes=1)
-
-
-@dataclass
-class Script:
-    """What the world does, and what was done to it."""
-
-    hotkeys: Sequence[str]
-    leads: tuple[int, ...] = (24, 48)
-    day1_leads: tuple[int, ...] = (6, 12)
-    commit_wait: timedelta = timedelta(hours=1)
-    faults: dict[tuple[str, str], Any] = field(default_factory=dict)
-    pushes: set[str] = field(default_factory=set)
-    late: set[str] = field(default_factory=set)
-    moves: int = 0
-    calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
-    commitments: dict[str, CommitmentRecorded] = field(default_factory=dict)
-
-    def play(self, name: str, key: str, request: Any) -> None:
-        """Note the call; raise what is scripted for this attempt."""
-        self.calls[name].append(request)
-        pending = self.faults.get((name, key), [])
-        if pending:
-            raise pending.pop(0)
-
-    def keys(self, name: str) -> list[str]:
-        """The hotkeys that an activity was called with."""
-        return [request.hotkey for request in self.calls[name]]
-
-    def record(self, hotkey: str) -> CommitmentRecorded:
-        """The first commitment of a miner stands."""
-        leaf = len(self.commitments)
-        recorded = CommitmentRecorded(
-            commitment=REF, commitment_digest=DIGEST, leaf_index=leaf, in_time=hotkey not in self.late, receipt=REF
-        )
-        return self.commitments.setdefault(hotkey, recorded)
 
 
 class FakeRuns(RunRecords):

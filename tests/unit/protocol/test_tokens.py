@@ -58,15 +58,8 @@ ANSWER_CLAIMS = {
     "status": 202,
     "body_sha256": hashlib.sha256(ANSWERED.body).hexdigest(),
 }
-ACCESS_CLAIMS = {
-    "iss": MINER.hotkey,
-    "aud": MINER.hotkey,
-    "sub": VALIDATOR.hotkey,
-    "job": CALL.job_id,
-    "iat": IAT,
-    "exp": IAT + 7200,
-    "jti": "one",
-}
+PARTIES = {"iss": MINER.hotkey, "aud": MINER.hotkey, "sub": VALIDATOR.hotkey, "job": CALL.job_id}
+ACCESS_CLAIMS = {**PARTIES, "iat": IAT, "exp": IAT + 7200, "jti": "one"}
 
 
 def gate(**changes: object) -> Gate:

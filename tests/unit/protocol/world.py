@@ -112,6 +112,7 @@ MANIFEST = manifest_of(store())
 COMMITMENT = commitment_to(MANIFEST)
 
 
+# long: three documents are filled
 def logged(commitment: Commitment = COMMITMENT, before: int = 4, after: int = 2) -> CommitmentAnswer:
     entry = CommitmentEntry(
         network="test",
