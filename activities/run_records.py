@@ -278,16 +278,16 @@ class LedgerRunRecords(RunRecords):
         )
 
 
-def _require(what: str, found: str | None, expected: str) -> None:
-    if found is not None and found != expected:
-        raise ConfigurationInvalid(f"this validator runs another {what}", found=found, expected=expected)
-
 def _require_past(init_time: datetime, now: datetime) -> None:
     if init_time > now:
         latest = names.format_time(now.replace(microsecond=0))
         found = names.format_time(init_time)
         raise ConfigurationInvalid("init time is in the future", found=found, expected=f"at most {latest}")
 
+
+def _require(what: str, found: str | None, expected: str) -> None:
+    if found is not None and found != expected:
+        raise ConfigurationInvalid(f"this validator runs another {what}", found=found, expected=expected)
 
 
 def _deadline(run: ForecastRunRow) -> datetime:

@@ -158,10 +158,10 @@ class ScoringPass:
             if fault_of(error).code != OutOfMemory.__name__ or len(miners) == 1:
                 raise
             await asyncio.gather(*(self._score(half, truth) for half in batches(miners, (len(miners) + 1) // 2)))
+            return
         await self._record(part)
 
     async def _record(self, part: PartScored) -> None:
-            return
         await workflow.execute_activity_method(
             ScoreRecords.record_scores,
             RecordScores(run_id=self._request.run.run_id, part=part.part),
