@@ -8,12 +8,13 @@ from activities import attempts, documents
 from activities.messages.base import FaultNote
 from activities.messages.scoring import FinishPass, RecordScores, StartPass
 from activities.signatures.scores import ScoreRecords
+from adapters import instruments
 from adapters.ledger import facts, jobs, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, JobStep
 from adapters.object_store import ObjectStore
-
 from weather.faults import ActivityTimeout
+
 
 class LedgerScoreRecords(ScoreRecords):
     """Blocking: runs in the thread pool of `control`."""
@@ -36,6 +37,8 @@ class LedgerScoreRecords(ScoreRecords):
         with attempts.beating_thread(), self._ledger.begin() as session:
             facts.record_facts(session, part.facts)
             facts.record_faults(session, part.faults)
+        instruments.FACTS_RECORDED.tally(part.facts, "pass_")
+        instruments.FAULTS_RECORDED.tally(part.faults, "code", "cause")
         return len(part.facts) + len(part.faults)
 
     @activity.defn
@@ -52,6 +55,7 @@ class LedgerScoreRecords(ScoreRecords):
             if request.pass_name == "day1_qc":
                 done = "initial_scoring_failed" if request.fault else "initial_scoring_done"
                 runs.reach_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
+        instruments.FAULTS_RECORDED.tally(filter(None, [void]), "code", "cause")
 
 
 _JOB = {"pass_name", "lead_hours", "generation", "at"}
