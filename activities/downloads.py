@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import activity
 
@@ -39,6 +40,7 @@ class VerifiedDownloads(Downloads):
                 manifest = await self._reader.verify_manifest(forecast)
         except MinerFault as fault:
             if _worth_another(fault):
+                fault.retry_after = _pause(request.attempt_pauses)
                 attempts.spend(fault.code)
                 raise
             return ManifestVerified(fault=_note(fault), final=not fault.retryable)
@@ -55,8 +57,9 @@ class VerifiedDownloads(Downloads):
             fetched = await self._fetch(request, forecast, manifest)
         retryable = [fault for fault in fetched.faults if tree()[fault.code].retryable]
         if retryable and _attempts_left():
+            pause = _pause(request.run.attempt_pauses)
             attempts.spend(retryable[0].code)
-            raise tree()[retryable[0].code](retryable[0].detail)
+            raise tree()[retryable[0].code](retryable[0].detail, retry_after=pause)
         return LeadFetched(
             hotkey=request.miner.hotkey,
             objects=await asyncio.to_thread(documents.put_model, self._store, fetched),
@@ -104,6 +107,10 @@ class VerifiedDownloads(Downloads):
 
 def _forecast(miner: RosterEntry, commitment: Commitment, layout: Layout) -> CommittedForecast:
     return CommittedForecast(miner=miner, commitment=commitment, layout=layout)
+
+
+def _pause(pauses: tuple[timedelta, timedelta]) -> timedelta:
+    return pauses[min(attempts.spent_by_miner(), 1)]
 
 
 def _attempts_left() -> bool:

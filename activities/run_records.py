@@ -61,6 +61,8 @@ class RunDefaults:
     truth_delay: timedelta
     truth_budget: timedelta
     heartbeat_timeout: timedelta
+    round_pauses: tuple[timedelta, timedelta]
+    attempt_pauses: tuple[timedelta, timedelta]
     hotkeys_per_address: int | None
 
 
@@ -201,6 +203,8 @@ class LedgerRunRecords(RunRecords):
             seal_grace=defaults.seal_grace,
             truth_delay=defaults.truth_delay,
             heartbeat_timeout=defaults.heartbeat_timeout,
+            round_pauses=defaults.round_pauses,
+            attempt_pauses=defaults.attempt_pauses,
         )
 
     def _deadline_rules(self, run: Run) -> DeadlineRules:

@@ -33,6 +33,7 @@ def _split(value: object) -> object:
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+Pair = Annotated[tuple[float, float], NoDecode, BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     commit_guard_seconds: float = Field(1, ge=1)
     seal_grace_seconds: float = Field(60, ge=0)
     heartbeat_timeout_seconds: Length = 60
+    round_pauses_seconds: Pair = (3_600, 18_000)
+    attempt_pauses_seconds: Pair = (5, 60)
 
     control_workflow_slots: Count = 100
     control_slots: Count = 50

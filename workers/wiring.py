@@ -125,6 +125,8 @@ class Wiring:
             truth_delay=timedelta(hours=settings.era5_delay_hours),
             truth_budget=timedelta(days=settings.truth_budget_days),
             heartbeat_timeout=timedelta(seconds=settings.heartbeat_timeout_seconds),
+            round_pauses=_pauses(settings.round_pauses_seconds),
+            attempt_pauses=_pauses(settings.attempt_pauses_seconds),
             hotkeys_per_address=settings.max_hotkeys_per_address,
         )
 
@@ -184,6 +186,10 @@ _BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
 
 def _methods(implementation: object, signature: ABCMeta) -> Activities:
     return [getattr(implementation, name) for name in sorted(signature.__abstractmethods__)]
+
+
+def _pauses(seconds: tuple[float, float]) -> tuple[timedelta, timedelta]:
+    return timedelta(seconds=seconds[0]), timedelta(seconds=seconds[1])
 
 
 def _given(value: T | None, name: str) -> T:

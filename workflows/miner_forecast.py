@@ -35,7 +35,6 @@ from workflows import display
 from workflows.failures import fault_note, fault_of
 
 LAST_POLL = timedelta(seconds=30)
-ROUND_PAUSES = (timedelta(0), timedelta(hours=1), timedelta(hours=5))
 
 
 @workflow.defn
@@ -216,14 +215,16 @@ class MinerForecast:
         target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
         options = policies.beating(policies.VERIFY_MANIFEST, request.run.heartbeat_timeout)
         verified = ManifestVerified()
-        for number, pause in enumerate(ROUND_PAUSES, 1):
+        for number, pause in enumerate((timedelta(0), *request.run.round_pauses), 1):
             self._stand(f"round {number} of the manifest check", workflow.now() + pause)
             if pause:
                 await workflow.sleep(pause, summary=f"before round {number}")
             try:
                 verified = await workflow.execute_activity_method(
                     Downloads.verify_manifest,
-                    VerifyManifest(target=target, commitment=recorded.commitment),
+                    VerifyManifest(
+                        target=target, commitment=recorded.commitment, attempt_pauses=request.run.attempt_pauses
+                    ),
                     summary=f"verify {request.name}, round {number}",
                     **options,
                 )

@@ -36,7 +36,6 @@ from workflows import display
 from workflows.failures import fault_of
 from workflows.steps import batches
 
-LATE_ROUND_PAUSES = (timedelta(hours=1), timedelta(hours=5))
 ANALYSIS_GRACE = timedelta(hours=16)
 
 
@@ -108,11 +107,11 @@ class ScoringPass:
 
     async def _chunk(self, miners: Sequence[VerifiedMiner], truth: TruthReady) -> None:
         late = await self._round(miners, truth, last=False)
-        for number, pause in enumerate(LATE_ROUND_PAUSES, 1):
+        for number, pause in enumerate(self._request.run.round_pauses, 1):
             if not late:
                 return
             await workflow.sleep(pause, summary=f"before round {number + 1} of {len(late)} miners")
-            late = await self._round(late, truth, last=number == len(LATE_ROUND_PAUSES))
+            late = await self._round(late, truth, last=number == len(self._request.run.round_pauses))
 
     async def _round(self, miners: Sequence[VerifiedMiner], truth: TruthReady, *, last: bool) -> list[VerifiedMiner]:
         """One round of transfers; scores who is complete and answers who may yet come."""

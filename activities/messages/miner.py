@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, Ref
@@ -105,9 +106,10 @@ class DeliverReceipt(Message):
 
 
 class VerifyManifest(Message):
-    """One round of manifest and metadata checks."""
+    """One round of manifest and metadata checks, whose attempts are so far apart."""
 
     target: MinerCall
+    attempt_pauses: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=60))
     commitment: Ref
 
 

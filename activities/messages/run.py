@@ -71,6 +71,8 @@ class Run(Message):
     seal_grace: timedelta
     truth_delay: timedelta
     heartbeat_timeout: timedelta
+    round_pauses: tuple[timedelta, timedelta] = (timedelta(hours=1), timedelta(hours=5))
+    attempt_pauses: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=60))
     miners_per_chunk: int = 8
 
     def valid_time(self, lead_hours: int) -> datetime:

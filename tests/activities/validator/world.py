@@ -63,6 +63,8 @@ DEFAULTS = RunDefaults(
     truth_delay=timedelta(hours=126),
     truth_budget=timedelta(days=10),
     heartbeat_timeout=timedelta(seconds=60),
+    round_pauses=(timedelta(hours=1), timedelta(hours=5)),
+    attempt_pauses=(timedelta(seconds=5), timedelta(seconds=60)),
     hotkeys_per_address=8,
 )
 
