@@ -42,6 +42,14 @@ async def _prepare(address: str) -> None:
     await temporal_server.prepare(await connect(address, NAMESPACE))
 
 
+async def listed(client: Client, query: str, count: int) -> set[str]:
+    """The ids, as soon as there are so many: what is listed lags behind."""
+    async with asyncio.timeout(20):
+        while len(found := {each.id async for each in client.list_workflows(query)}) < count:
+            continue
+    return found
+
+
 class QuickRuns(FakeRuns):
     """A run without grace after its deadline."""
 

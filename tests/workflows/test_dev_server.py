@@ -18,7 +18,7 @@ from adapters.temporal_client import connect
 from protocol import names
 from starter.embedded import NAMESPACE
 from tests.stack import child_of, schedules, seen
-from tests.workflows.dev_server import dev_server, pod
+from tests.workflows.dev_server import dev_server, listed, pod
 from tests.workflows.fakes import Script
 from weather.faults import MinerUnreachable
 from workflows.forecast_run import ForecastRun
@@ -52,14 +52,6 @@ async def start(client: Client, campaign: str) -> WorkflowHandle[ForecastRun, Fo
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
     )
-
-
-async def listed(client: Client, query: str, count: int) -> set[str]:
-    """The ids, as soon as there are so many: what is listed lags behind."""
-    async with asyncio.timeout(20):
-        while len(found := {each.id async for each in client.list_workflows(query)}) < count:
-            continue
-    return found
 
 
 async def history(client: Client, workflow_id: str) -> WorkflowHistory:
