@@ -12,6 +12,7 @@ from adapters.ledger import facts, responses, roster, runs
 from adapters.ledger.values import Closing, FaultRecord, LeadScore, RoundScore, ScoreFact
 from protocol.facts import facts_digest, faults_digest, in_force
 from weather.cases import CaseKey
+from weather.faults import HindcastDeclined
 from weather.final_score import nano
 from weather.ranking import ranking
 from weather.round_score import Closing as Decision
@@ -42,7 +43,8 @@ def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
 
 def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Closing:
     scored, faults = facts.facts_of(session, run.run_id), facts.faults_of(session, run.run_id)
-    hotkeys = tuple(row.hotkey for row in roster.roster_of(session, run.run_id))
+    declined = {fault.hotkey for fault in faults if fault.code == HindcastDeclined.__name__}
+    hotkeys = tuple(row.hotkey for row in roster.roster_of(session, run.run_id) if row.hotkey not in declined)
     decision = NOTHING if request.void_reason else _decided(rules, hotkeys, scored, faults)
     codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.effect == "W" and _whole_run(fault)}
     return Closing.model_validate(

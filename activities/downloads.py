@@ -40,10 +40,10 @@ class VerifiedDownloads(Downloads):
                 manifest = await self._reader.verify_manifest(forecast)
         except MinerFault as fault:
             if _worth_another(fault):
-                fault.retry_after = _pause(request.attempt_pauses)
+                fault.retry_after = pause(request.attempt_pauses)
                 attempts.spend(fault.code)
                 raise
-            return ManifestVerified(fault=_note(fault), final=not fault.retryable)
+            return ManifestVerified(fault=note(fault), final=not fault.retryable)
         instruments.BYTES_VERIFIED.add(manifest.size_bytes)
         verified = documents.VerifiedStore(commitment=forecast.commitment, manifest=manifest)
         return ManifestVerified(store=await asyncio.to_thread(documents.put_model, self._store, verified))
@@ -56,10 +56,10 @@ class VerifiedDownloads(Downloads):
         async with attempts.beating():
             fetched = await self._fetch(request, forecast, manifest)
         retryable = [fault for fault in fetched.faults if tree()[fault.code].retryable]
-        if retryable and _attempts_left():
-            pause = _pause(request.run.attempt_pauses)
+        if retryable and attempts_left():
+            retry_after = pause(request.run.attempt_pauses)
             attempts.spend(retryable[0].code)
-            raise tree()[retryable[0].code](retryable[0].detail, retry_after=pause)
+            raise tree()[retryable[0].code](retryable[0].detail, retry_after=retry_after)
         return LeadFetched(
             hotkey=request.miner.hotkey,
             objects=await asyncio.to_thread(documents.put_model, self._store, fetched),
@@ -109,19 +109,22 @@ def _forecast(miner: RosterEntry, commitment: Commitment, layout: Layout) -> Com
     return CommittedForecast(miner=miner, commitment=commitment, layout=layout)
 
 
-def _pause(pauses: tuple[timedelta, timedelta]) -> timedelta:
+def pause(pauses: tuple[timedelta, timedelta]) -> timedelta:
+    """How long until the next attempt of a round."""
     return pauses[min(attempts.spent_by_miner(), 1)]
 
 
-def _attempts_left() -> bool:
+def attempts_left() -> bool:
+    """Whether the miner has another attempt in this round."""
     return attempts.spent_by_miner() + 1 < attempts.MINER_ATTEMPTS_PER_ROUND
 
 
 def _worth_another(fault: MinerFault) -> bool:
-    return fault.retryable and _attempts_left()
+    return fault.retryable and attempts_left()
 
 
-def _note(fault: MinerFault) -> FaultNote:
+def note(fault: MinerFault) -> FaultNote:
+    """The fault as data."""
     return FaultNote(
         code=fault.code, cause=fault.cause, detail=fault.detail, found=fault.found, expected=fault.expected
     )

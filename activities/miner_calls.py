@@ -19,6 +19,7 @@ from protocol.commitment import accept
 from protocol.messages import (
     CommitmentData,
     ForecastRequestData,
+    JobError,
     KerchunkCompleted,
     KerchunkError,
     KerchunkProcessing,
@@ -26,7 +27,7 @@ from protocol.messages import (
 from protocol.names import job_id
 from protocol.receipt import CommitmentAnswer
 from protocol.registry import RosterEntry
-from weather.faults import MinerFault, MinerReportedError, NoCommitment
+from weather.faults import HindcastDeclined, MinerFault, MinerReportedError, NoCommitment
 
 LAST_POLL_BEFORE_DEADLINE = timedelta(seconds=30)
 POLL_PAUSE = timedelta(minutes=5)
@@ -47,6 +48,7 @@ class HttpMinerCalls(MinerCalls):
         async with self._witness.of("POST", request.hotkey):
             answer = await self._client.request_forecast(roster[request.hotkey], call)
         error = answer.error
+        _accept_refusal(call, error)
         return MinerAnswer.model_validate(
             {
                 "stage": STAGES[answer.status],
@@ -66,6 +68,7 @@ class HttpMinerCalls(MinerCalls):
         if isinstance(answer, KerchunkCompleted):
             return await self._committed(request, call, answer, received_at)
         if isinstance(answer, KerchunkError):
+            _accept_refusal(call, answer.error)
             pause = self._pause(request, None)
             raise MinerReportedError(answer.error.detail, found=answer.error.code, retry_after=pause)
         if isinstance(answer, KerchunkProcessing) and answer.stage != request.known_stage:
@@ -105,6 +108,12 @@ class HttpMinerCalls(MinerCalls):
                 pause = max(answer.estimated_ready_at - now, SHORTEST_PAUSE)
         last = request.commit_deadline - LAST_POLL_BEFORE_DEADLINE
         return min(pause, last - now) if now < last else timedelta(seconds=30)
+
+
+def _accept_refusal(call: ForecastRequestData, error: JobError | None) -> None:
+    """A hindcast may be declined, and the miner is then not ranked; a live run may not."""
+    if error is not None and error.code == "declined" and call.purpose == "hindcast":
+        raise HindcastDeclined(error.detail, found=error.code)
 
 
 def _reported(code: str, detail: str) -> FaultNote:

@@ -62,6 +62,10 @@ ADOPT_CHILD = _short(task_queues.CONTROL, 15, LEDGER)
 RECORD_SCORES = _long(task_queues.CONTROL, 10, 24, LEDGER)
 CLOSE_RUN = _long(task_queues.CONTROL, 5, 24, LEDGER)
 
+TAKE_AUDITS = _short(task_queues.CONTROL, 30, LEDGER)
+RECORD_AUDITS = _short(task_queues.CONTROL, 30, LEDGER)
+COMPARE_COMMITMENTS = _short(task_queues.CONTROL, 180, LEDGER)
+
 FETCH_INPUTS = _long(task_queues.ACQUIRE, 30, 12, ARCHIVE)
 ENSURE_TRUTH = _long(task_queues.ACQUIRE, 60, 240, ARCHIVE)
 
@@ -69,6 +73,7 @@ CALL_MINER = _short(task_queues.MINERS, 45, MINER_CALL)
 DELIVER_RECEIPT = _short(task_queues.MINERS, 15, RECEIPT)
 VERIFY_MANIFEST = _long(task_queues.DOWNLOADS, 6, 24, MINER_ROUND)
 FETCH_LEAD = _long(task_queues.DOWNLOADS, 16, 24, MINER_ROUND)
+AUDIT_OBJECTS = _long(task_queues.DOWNLOADS, 5, 24, MINER_ROUND)
 
 SCORE_MINERS = _long(task_queues.SCORE, 60, 24, CPU)
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from adapters.clock import Clock
 from adapters.ledger import log
-from adapters.ledger.commitments import commitments_of
+from adapters.ledger.commitments import sealed_commitments
 from adapters.ledger.engine import Ledger
 from adapters.ledger.runs import get_run
 from protocol.document import MAX_INTEGER, Document
@@ -21,7 +21,6 @@ from protocol.log import (
     ConsistencyProof,
     InclusionProof,
     LogEntries,
-    ReceiptedCommitment,
     SealedCommitments,
     SignedHead,
 )
@@ -79,17 +78,7 @@ class PublishedLog:
                 raise Refusal("UnknownJob", "no such run was opened here", found=run_id)
             if log.entry_of(session, run_id, "run_sealed") is None:
                 raise Refusal("Forbidden", "the run is not sealed", found=run_id)
-            stored = commitments_of(session, run_id)
-        receipted = [
-            ReceiptedCommitment(
-                commitment=one.commitment.value,
-                signature=one.signature,
-                receipt=one.receipt,
-                receipt_signature=one.receipt_signature,
-            )
-            for one in stored
-        ]
-        return SealedCommitments(run_id=run_id, commitments=tuple(receipted))
+            return sealed_commitments(session, run_id)
 
     def _proof(self, prove: Callable[[Session, int, int], list[str]], one: int, other: int) -> tuple[str, ...]:
         with self._ledger.read() as session:

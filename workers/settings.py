@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     commit_guard_seconds: float = Field(1, ge=1)
     seal_grace_seconds: float = Field(60, ge=0)
     heartbeat_timeout_seconds: Length = 60
+    call_seconds: Length = 30
+    first_byte_seconds: Length = 10
+    transfer_base_seconds: Length = 15
     round_pauses_seconds: Pair = (3_600, 18_000)
     attempt_pauses_seconds: Pair = (5, 60)
 

@@ -14,14 +14,17 @@ import httpx
 from temporalio.client import Client
 
 from activities import task_queues
+from activities.auditor import StoreAuditor
+from activities.audits import LedgerAuditRecords
 from activities.children import TemporalChildren
 from activities.downloads import VerifiedDownloads
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
+from activities.peers import LedgerPeers
 from activities.run_records import LedgerRunRecords, RunDefaults
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
-from activities.signatures import miners, runs, scores
+from activities.signatures import audits, miners, runs, scores
 from activities.signatures.sources import Sources
 from activities.sources import Archives, ArchiveSources
 from adapters.catalog import Catalog
@@ -33,9 +36,11 @@ from adapters.forecast_reader import ForecastReader
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.ledger.engine import Ledger
+from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore, open_object_store
 from adapters.reanalysis import ZarrReanalysis
+from adapters.transfer import TransferBudget
 from adapters.witness import Witness
 from protocol.identity import PrivateKey
 from protocol.registry import Registry
@@ -98,7 +103,7 @@ class Wiring:
         validators = self.registry().validator_keys
         if key.hotkey not in validators:
             raise ConfigurationInvalid("the registry has no validator with this request key", found=key.hotkey)
-        egress = Egress(self.clock, self.settings.egress_allow)
+        egress = Egress(self.clock, self.settings.egress_allow, call_seconds=self.settings.call_seconds)
         return MinerClient(key, validators[key.hotkey], egress, self.clock)
 
     @cached_property
@@ -146,7 +151,18 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
         *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),
         *_methods(LedgerScoreRecords(wiring.ledger, wiring.store), scores.ScoreRecords),
+        *_methods(_audit_records(wiring), audits.AuditRecords),
+        *_methods(_peers(wiring), audits.Peers),
     ]
+
+
+def _audit_records(wiring: Wiring) -> LedgerAuditRecords:
+    return LedgerAuditRecords(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey)
+
+
+def _peers(wiring: Wiring) -> LedgerPeers:
+    client = LogClient(Egress(wiring.clock, wiring.settings.egress_allow))
+    return LedgerPeers(wiring.ledger, wiring.registry, client, wiring.hotkey.hotkey)
 
 
 def _acquire(wiring: Wiring) -> Activities:
@@ -167,8 +183,14 @@ def _miners(wiring: Wiring) -> Activities:
 
 
 def _downloads(wiring: Wiring) -> Activities:
-    reader = ForecastReader(wiring.caller, wiring.store)
-    return _methods(VerifiedDownloads(reader, wiring.store, wiring.catalog, wiring.witness), miners.Downloads)
+    settings = wiring.settings
+    budget = TransferBudget(settings.first_byte_seconds, settings.transfer_base_seconds)
+    reader = ForecastReader(wiring.caller, wiring.store, budget)
+    ports = (reader, wiring.store, wiring.catalog, wiring.witness)
+    return [
+        *_methods(VerifiedDownloads(*ports), miners.Downloads),
+        *_methods(StoreAuditor(*ports), audits.Auditor),
+    ]
 
 
 def _score(wiring: Wiring) -> Activities:

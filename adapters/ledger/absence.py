@@ -52,7 +52,7 @@ def unproved(session: Session, run_id: str, since: datetime) -> list[str]:
     """Miners of the roster that never committed and whose last word since then is not theirs."""
     committed = {recorded.commitment.hotkey for recorded in commitments_of(session, run_id)}
     chosen = select(LastWordRow.hotkey).where(
-        LastWordRow.run_id == run_id, LastWordRow.at >= since, LastWordRow.cause == "miner"
+        LastWordRow.run_id == run_id, LastWordRow.at >= since, LastWordRow.cause.in_(("miner", "policy"))
     )
     proved = committed | set(session.scalars(chosen))
     return [row.hotkey for row in roster_of(session, run_id) if row.hotkey not in proved]

@@ -1,0 +1,261 @@
+"""The stage of the attacks: a small grid, the planet, a real stack whose miners live in the test process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import uvicorn
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from activities import task_queues
+from activities.messages.run import CampaignRef, ForecastRunInput
+from adapters import temporal_server
+from adapters.clock import SystemClock
+from adapters.ledger.engine import Ledger
+from adapters.ledger.facts import facts_of
+from adapters.ledger.values import FaultRecord, ScoreFact
+from adapters.ledger.views import BoardRow, board_rows, faults_by_miner
+from adapters.temporal_client import connect
+from protocol.facts import fact_document
+from protocol.identity import PrivateKey
+from protocol.layout import Layout, load_layout
+from protocol.messages import CommitmentData, CommitmentRequest
+from protocol.tokens import Call, sign_request
+from starter.embedded import NAMESPACE, REQUESTS, VALIDATOR, EmbeddedStack, MinerPlan, Ports
+from starter.embedded import World as Grid
+from starter.state_folder import open_state_folder
+from starter.supervisor import supervise
+from weather.planet.planet import Planet
+from workflows.forecast_run import ForecastRun
+
+if TYPE_CHECKING:
+    from tests.attacks.honest import Miner
+
+INIT_TIME = datetime(2026, 10, 1, tzinfo=UTC)
+SEED = 1
+LEADS = (6, 12, 18, 24)
+LEVELS = (500, 850)
+HASTE = {
+    "WEATHER_VERIFICATION_WAIT_MINUTES": "0.3",
+    "BAROGRAPH_SEAL_GRACE_SECONDS": "4",
+    "BAROGRAPH_HEARTBEAT_TIMEOUT_SECONDS": "10",
+    "BAROGRAPH_ROUND_PAUSES_SECONDS": "0.5,0.5",
+    "BAROGRAPH_ATTEMPT_PAUSES_SECONDS": "0.1,0.1",
+    "BAROGRAPH_CALL_SECONDS": "2",
+    "BAROGRAPH_FIRST_BYTE_SECONDS": "1",
+    "BAROGRAPH_TRANSFER_BASE_SECONDS": "2",
+    "BAROGRAPH_DOWNLOADS_SLOTS": "8",
+    "BAROGRAPH_MINERS_SLOTS": "64",
+}
+
+
+@dataclass
+class World:
+    """What every miner knows of the stage."""
+
+    folder: Path
+    ports: Ports = field(default_factory=Ports.free)
+    validator: PrivateKey = field(default_factory=lambda: _key("validator"))
+    trap_port: int = 0
+
+    def __post_init__(self) -> None:
+        self.write_grid()
+
+    @property
+    def miners_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.miners}"
+
+    @property
+    def layout(self) -> Layout:
+        return load_layout("attacked", self.grids)
+
+    @property
+    def grids(self) -> Path:
+        return self.folder / "grids"
+
+    def forecast(self, name: str, lead: int) -> dict[tuple[str, int], Any]:
+        """A skilful forecast of one miner."""
+        return _fields(Planet(SEED).miner_forecast(name, 1.0, INIT_TIME, lead), self.layout)
+
+    def public_gfs(self, lead: int) -> dict[tuple[str, int], Any]:
+        """What everybody can read."""
+        return _fields(Planet(SEED).gfs_forecast(INIT_TIME, lead), self.layout)
+
+    @property
+    def trap_url(self) -> str:
+        """Where no connection may ever arrive."""
+        return f"http://127.0.0.1:{self.trap_port}"
+
+    @contextlib.contextmanager
+    def trap(self) -> Generator[list[object]]:
+        """A listener that notes every connection."""
+        hits: list[object] = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.trap_port = listener.getsockname()[1]
+            thread = threading.Thread(target=_note_connections, args=(listener, hits), daemon=True)
+            thread.start()
+            yield hits
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    async def sleep_past(self, instant: datetime) -> None:
+        """Until the clock is past an instant."""
+        await asyncio.sleep(max((instant - SystemClock().now()).total_seconds(), 0))
+
+    async def push(self, miner: Miner) -> None:
+        """Call 3 of a miner."""
+        value = miner.commitment_value()
+        data = CommitmentData(commitment=value, signature=miner.signature(value))
+        body = CommitmentRequest(nonce=str(uuid4()), data=data).body
+        call = Call(self.validator.hotkey, "POST", "/weather-commitment", body)
+        headers = {
+            "Authorization": f"Bearer {sign_request(miner.key, call, SystemClock().now())}",
+            "Content-Type": "application/json",
+        }
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{self.ports.validator}/weather-commitment"
+            (await client.post(url, content=body, headers=headers)).raise_for_status()
+
+    def write_grid(self) -> None:
+        """Four leads, two levels, one scored lead."""
+        self.grids.mkdir(parents=True)
+        layout = json.loads((resources.files("protocol") / "layouts" / "5p625-small.json").read_bytes())
+        layout |= {"grid": "attacked", "lead_time_hours": LEADS, "level_hectopascal": LEVELS}
+        rules = json.loads((resources.files("weather") / "rules" / "5p625-small.json").read_bytes())
+        rules["grid"]["name"] = "attacked"
+        rules["era5_final"]["groups"] = [{"lead_time_hours": [24], "name": "day-1", "weight": 1}]
+        for each in rules["era5_final"]["fields"]:
+            if each["levels"] != [0]:
+                each |= {"levels": LEVELS, "weights": [950, 950]}
+        for kind, document in (("layout", layout), ("rules", rules)):
+            (self.grids / f"attacked.{kind}.json").write_text(json.dumps(document))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run left behind."""
+
+    rows: dict[str, BoardRow]
+    faults: dict[str, list[FaultRecord]]
+    facts: list[ScoreFact]
+    outcome: str
+    peak_worker_bytes: int
+
+    def documents(self, hotkey: str) -> list[bytes]:
+        """The proofs of one miner's facts, which hold every bit of them."""
+        return sorted(fact_document(fact) for fact in self.facts if fact.hotkey == hotkey)
+
+
+async def play(world: World, miners: Sequence[Miner]) -> Outcome:
+    """One hindcast with these miners."""
+    for miner in miners:
+        miner.others = {other.name: other for other in miners}
+    folder = open_state_folder(world.folder / "state", temporal_server.binary_version(temporal_server.find_binary()))
+    try:
+        _save_keys(folder.key_file, miners)
+        grid = Grid("attacked", seed=SEED, grid_folder=world.grids)
+        plans = [MinerPlan(miner.name) for miner in miners]
+        stack = EmbeddedStack(folder, world.ports, grid, plans, settings=HASTE, durable=False)
+        stack.write_files()
+        processes = [process for process in stack.processes() if process.name != "miners"]
+        with _serving(world.ports.miners, miners):
+            async with supervise(processes, lock=folder.lock) as supervisor:
+                with _watching(await supervisor.ready_pid("worker-hybrid")) as peak:
+                    run_id, outcome = await _run(stack)
+        with Ledger(folder.ledger_url) as ledger, ledger.read() as session:
+            rows = {row.name: row for row in board_rows(session, run_id)}
+            return Outcome(rows, faults_by_miner(session, run_id), facts_of(session, run_id), outcome, max(peak))
+    finally:
+        folder.close()
+
+
+async def _run(stack: EmbeddedStack) -> tuple[str, str]:
+    client = await connect(stack.temporal_address, NAMESPACE)
+    request = ForecastRunInput(init_time=INIT_TIME, campaign=CampaignRef(name="attacks"))
+    result = await client.execute_workflow(
+        ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL
+    )
+    return request.workflow_id, result.outcome
+
+
+def _save_keys(key_file: Callable[[str], Path], miners: Iterable[Miner]) -> None:
+    for name in (VALIDATOR, REQUESTS):
+        _key(name).save(key_file(name))
+    for miner in miners:
+        miner.key.save(key_file(f"miner-{miner.name}"))
+
+
+def _key(name: str) -> PrivateKey:
+    return PrivateKey.from_bytes(hashlib.sha256(f"attacks {name}".encode()).digest())
+
+
+def _fields(weather: Any, layout: Layout) -> dict[tuple[str, int], Any]:
+    return {(name, level): weather.field(name, level, layout.grid_value).values for name, level in layout.fields()}
+
+
+def _note_connections(listener: socket.socket, hits: list[object]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, address = listener.accept()
+            hits.append(address)
+            connection.close()
+
+
+@contextlib.contextmanager
+def _serving(port: int, miners: Sequence[Miner]) -> Generator[None]:
+    """All miners behind one port, each below its name."""
+    by_name = {miner.name: miner for miner in miners}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await by_name[request.url.path.split("/")[1]](request)
+        await response(scope, receive, send)
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@contextlib.contextmanager
+def _watching(pid: int) -> Generator[list[int]]:
+    """Resident bytes of the worker and its children, twice a second."""
+    peak, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(pid)
+                peak.append(sum(one.memory_info().rss for one in [root, *root.children(recursive=True)]))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
