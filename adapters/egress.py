@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from http.cookiejar import CookieJar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -71,6 +72,7 @@ class Egress:
             base_url=base_url,
             transport=PinnedTransport(self, tls_sha256),
             headers={"Accept-Encoding": "identity"},
+            cookies=_NoCookies(),
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
@@ -89,6 +91,13 @@ class Egress:
             if not allowed and (url.scheme != "https" or not is_public(one)):
                 raise AddressRefused(f"{url.scheme} to {url.host}", found=one, expected="https to a public address")
         return str(found[0])
+
+
+class _NoCookies(CookieJar):
+    """Reads none: what a peer sets is neither parsed nor sent back."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        return None
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
