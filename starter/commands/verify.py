@@ -1,0 +1,128 @@
+"""`barograph verify-receipt`, `verify-dossier`, `run dossier`: proofs for who trusts two hotkeys and nobody."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starter.commands.options import STATE, Json, RunId, State
+from starter.output import REFUSED, emit
+
+if TYPE_CHECKING:
+    from protocol.dossier import DossierBroken
+    from protocol.examination import Evidence
+    from protocol.receipt import CommitmentAnswer
+
+app = typer.Typer()
+TRUTH = ("pass", "lead_hours", "truth_version", "set_digest")
+
+
+def parse_hotkey(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise typer.BadParameter(f"found {text!r}, expected a hotkey of 64 lower-case hex digits")
+    return text
+
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+Miner = Annotated[str, typer.Option("--miner", metavar="HOTKEY", parser=parse_hotkey, help="Whose it is.")]
+Validator = Annotated[str, typer.Option("--validator", metavar="HOTKEY", parser=parse_hotkey, help="Who signed it.")]
+
+
+@app.command()
+def verify_receipt(commitment: File, receipt: File, miner: Miner, validator: Validator, as_json: Json = False) -> None:
+    """Check a commitment as it was sent and the receipt that was answered, without a network."""
+    from protocol.commitment import first_broken
+    from protocol.dossier import DossierBroken, holding
+    from protocol.messages import CommitmentData
+    from protocol.receipt import CommitmentAnswer
+
+    try:
+        with holding("commitment"):
+            offer = CommitmentData.parse(commitment.read_bytes())
+        with holding("receipt"):
+            answer = CommitmentAnswer.parse(receipt.read_bytes())
+        if part := first_broken(offer, answer, miner, validator):
+            raise DossierBroken(part, "another value than was signed")
+    except DossierBroken as broken:
+        raise _refused(broken, as_json=as_json) from broken
+    emit({"holds": True, **_received(answer)}, as_json=as_json)
+
+
+@app.command()
+def verify_dossier(dossier: File, miner: Miner, validator: Validator, as_json: Json = False) -> None:
+    """Check a dossier and compute all its scores again, without ledger, Temporal or network."""
+    from adapters.dossier_file import verify
+    from protocol.dossier import DossierBroken
+
+    try:
+        evidence = verify(dossier, miner, validator)
+    except DossierBroken as broken:
+        raise _refused(broken, as_json=as_json) from broken
+    emit({"holds": True, **_proved(evidence)}, as_json=as_json)
+
+
+def dossier(
+    run_id: RunId,
+    miner: Annotated[str, typer.Option(metavar="NAME_OR_HOTKEY", help="A miner of the run's roster.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Write everything that proves the score of a miner in a closed run into one file."""
+    from adapters.catalog import Catalog
+    from adapters.dossier import Origin, write_dossier
+    from adapters.object_store import open_object_store
+    from protocol.identity import PrivateKey
+    from starter import client
+    from starter.commands import reports
+
+    settings = client.client_settings(state)
+    key = PrivateKey.load(settings.hotkey_path) if settings.hotkey_path else None
+    store, catalog = open_object_store(settings.object_store), Catalog(settings.grid_folder)
+    with client.reading(settings) as session:
+        hotkey = reports.hotkey_of(session, run_id, miner)
+        origin = Origin(session, store, catalog, run_id, hotkey, key)
+        sha256 = write_dossier(out, origin)
+        validator = origin.run.validator_hotkey
+    written = {"dossier": out, "sha256": sha256, "size_bytes": out.stat().st_size}
+    emit(written | {"run_id": run_id, "miner": hotkey, "validator": validator}, as_json=as_json)
+
+
+def _refused(broken: DossierBroken, *, as_json: bool) -> typer.Exit:
+    emit({"holds": False, "broken": broken.part, "found": broken.found, "expected": broken.expected}, as_json=as_json)
+    return typer.Exit(REFUSED)
+
+
+def _received(answer: CommitmentAnswer) -> dict[str, Any]:
+    entry = answer.receipt.entry
+    return {
+        **{name: getattr(entry, name) for name in ("network", "run_id", "hotkey", "commitment_digest", "channel")},
+        "received_at": entry.received_at,
+        "leaf_index": answer.receipt.leaf_index,
+        "tree_size": answer.tree_head.tree_size,
+    }
+
+
+def _proved(evidence: Evidence) -> dict[str, Any]:
+    """What holds, then what is only told, since it hangs on other miners or on bytes that never came."""
+    from protocol.dossier import PROVABLE
+
+    closing = evidence.closing
+    told = {fault.code for fault in evidence.faults} - PROVABLE
+    return {
+        **_received(evidence.answer),
+        "commit_deadline": evidence.log.commit_deadline,
+        "in_time": evidence.answer.in_time,
+        "root": evidence.commitment.root,
+        "score_spec": evidence.rules.digest,
+        "score_nano": closing.score_nano,
+        "facts": len(evidence.facts),
+        "faults": len(evidence.faults),
+        "close_is_logged": evidence.log.closed is not None,
+        "only_told": [f"rank {closing.rank}", f"{len(closing.void)} void cases", *sorted(told)],
+        "leads": [{"lead_hours": lead, "score_nano": score} for lead, score in closing.lead_scores],
+        "truth": [dict(zip(TRUTH, row, strict=True)) for row in evidence.truth_sets()],
+    }
