@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import Any
 
@@ -29,7 +30,11 @@ class _Typed(ActivityInboundInterceptor):
         except FailureError:
             raise
         except Exception as error:
-            raise as_failure(classify(error)) from error
+            fault = classify(error)
+            if input.executor is None:
+                raise as_failure(fault) from error
+            # A blocking activity's heartbeat waits for this loop, so it must not be sent from it.
+            raise await asyncio.to_thread(as_failure, fault) from error
 
 
 def classify(error: Exception) -> Fault:
