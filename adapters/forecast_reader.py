@@ -125,6 +125,31 @@ class ForecastReader:
         there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
         return FetchedLead(chunks=there, faults=tuple(faults), transferred=len(missing) - len(faults))
 
+    async def audit(
+        self, forecast: CommittedForecast, manifest_sha256: str, places: Iterable[int]
+    ) -> dict[str, MinerFault | None]:
+        """Step 4 for objects by their places in the manifest, kept already or not: the fault of each path."""
+        manifest = await asyncio.to_thread(self._manifest, manifest_sha256)
+        entries = [manifest.objects[place] for place in sorted(set(places))]
+        paths = [entry.path for entry in entries]
+        try:
+            async with self._transfer(forecast) as transfer:
+                faults = await _all([self._audit_object(transfer, entry) for entry in entries])
+        except MinerFault as fault:
+            return dict.fromkeys(paths, fault)
+        return dict(zip(paths, faults, strict=True))
+
+    async def _audit_object(self, transfer: Transfer, entry: Entry) -> MinerFault | None:
+        try:
+            body = await transfer.fetch_object(entry)
+        except OF_ONE_OBJECT as fault:
+            return fault
+        await asyncio.to_thread(self._store.put, body)
+        return None
+
+    def _manifest(self, sha256: str) -> Manifest:
+        return Manifest.of_value(json.loads(self._store.get(sha256)))
+
     @asynccontextmanager
     async def _transfer(self, forecast: CommittedForecast) -> AsyncGenerator[Transfer]:
         miner, job_id = forecast.miner, forecast.commitment.job_id
@@ -141,7 +166,7 @@ class ForecastReader:
     def _wanted(
         self, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
     ) -> list[_Wanted]:
-        manifest = Manifest.of_value(json.loads(self._store.get(manifest_sha256)))
+        manifest = self._manifest(manifest_sha256)
         codecs = {name: self._codec(manifest, name) for name in {name for name, _ in fields}}
         wanted = []
         for variable, level in fields:

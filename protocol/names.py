@@ -62,6 +62,11 @@ def pass_workflow_id(run_id: str, pass_: str, lead: int | None = None) -> str:
     return f"{run_id}/score/{pass_}" + ("" if lead is None else f"/{lead:03d}h")
 
 
+def audits_workflow_id(run_id: str) -> str:
+    """Id of `RetentionAudit`."""
+    return f"{run_id}/audits"
+
+
 def miner_job_workflow_id(hotkey: str, run_id: str) -> str:
     """Id of `MinerJob`: `miner/<hotkey>/<init>` or `miner/<hotkey>/campaign/<name>/<init>`."""
     init_time, campaign = parse_run_id(run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +56,11 @@ def field_set_document(kind: Kind, version: str, grid_name: str, fields: Iterabl
             "fields": [_row(entry) for entry in entries],
         }
     )
+
+
+def field_digests(document: bytes) -> frozenset[str]:
+    """The digests of the fields of a set."""
+    return frozenset(row["sha256"] for row in json.loads(document)["fields"])
 
 
 def set_digest(document: bytes) -> str:

@@ -37,6 +37,7 @@ from workflows import display
 from workflows.children import STARTS_AT_ONCE, start_or_adopt
 from workflows.failures import fault_note, fault_of
 from workflows.run_children import OpenedRun
+from workflows.run_trust import compare_commitments, watch
 from workflows.scoring_pass import ScoringPass
 from workflows.steps import batches, sleep_until
 
@@ -76,10 +77,12 @@ class ForecastRun:
         if not await self._settle_absence(opened):
             return await self._close(run, void_reason="ingress", fault=fault_note(IngressDown("absence is not proved")))
         await self._seal(opened)
+        await watch(opened)
         day1 = await self._start_day1(opened)
         verified = await self._settle(miners)
         await self._finish_day1(opened, day1, verified)
         await self._score_leads(opened, verified)
+        await compare_commitments(run)
         return await self._close(run)
 
     @workflow.query

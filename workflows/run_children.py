@@ -7,6 +7,7 @@ from datetime import datetime
 
 from temporalio.common import SearchAttributePair
 
+from activities.messages.audits import RetentionAuditInput
 from activities.messages.base import Ref
 from activities.messages.miner import MinerForecastInput
 from activities.messages.run import Roster, RosterMiner, Run
@@ -15,6 +16,7 @@ from protocol import names
 from workflows import display
 from workflows.children import Child
 from workflows.miner_forecast import MinerForecast
+from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
 
 
@@ -62,6 +64,16 @@ class OpenedRun:
     def final_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...]) -> Child:
         """The final pass of one lead."""
         return self._pass_child(lead_hours, miners)
+
+    def audits_child(self) -> Child:
+        """The retention audits."""
+        return Child(
+            workflow=RetentionAudit.run,
+            request=RetentionAuditInput(run=self.run, roster=self.roster.entries),
+            id=names.audits_workflow_id(self.run.run_id),
+            summary=f"audits of {len(self.roster.miners)} miners",
+            search_attributes=display.attributes(self.run),
+        )
 
     def _pass_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...] | None) -> Child:
         pass_name = "era5_final" if lead_hours else "day1_qc"

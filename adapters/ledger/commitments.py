@@ -13,6 +13,7 @@ from adapters.ledger.tables.commitments import CommitmentRow, ReceiptRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import Commitment, ReceivedCommitment, RecordedCommitment
 from protocol.identity import PrivateKey
+from protocol.log import ReceiptedCommitment, SealedCommitments
 from protocol.names import format_stamp, miner_workflow_id, parse_stamp
 from protocol.receipt import CommitmentEntry, Receipt, TreeHead, sign_receipt, sign_tree_head
 from weather.faults import CommitmentLate
@@ -52,6 +53,20 @@ def commitments_of(session: Session, run_id: str, hotkey: str | None = None) -> 
         chosen = chosen.where(CommitmentRow.hotkey == hotkey)
     rows = session.execute(chosen.order_by(CommitmentRow.leaf_index))
     return [_recorded(commitment, receipt) for commitment, receipt in rows]
+
+
+def sealed_commitments(session: Session, run_id: str) -> SealedCommitments:
+    """All commitments of a run as anyone may see them after its seal."""
+    receipted = [
+        ReceiptedCommitment(
+            commitment=one.commitment.value,
+            signature=one.signature,
+            receipt=one.receipt,
+            receipt_signature=one.receipt_signature,
+        )
+        for one in commitments_of(session, run_id)
+    ]
+    return SealedCommitments(run_id=run_id, commitments=tuple(receipted))
 
 
 # long: two documents are filled

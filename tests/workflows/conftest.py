@@ -20,9 +20,11 @@ from temporalio.worker import Worker
 from activities import task_queues
 from activities.faults import FaultInterceptor
 from adapters.temporal_client import workflow_runner
+from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
+from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
 from workflows.trigger import Trigger
 
@@ -73,7 +75,7 @@ def cache(request: pytest.FixtureRequest) -> int:
 async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[None]:
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
-    objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores]
+    objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores, FakeAudits(script)]
     activities = [
         method
         for fake in objects
@@ -86,7 +88,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
             worker = Worker(
                 client,
                 task_queue=queue,
-                workflows=[ForecastRun, MinerForecast, ScoringPass, Trigger] if control else [],
+                workflows=[ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Trigger] if control else [],
                 activities=activities,
                 workflow_runner=workflow_runner(),
                 interceptors=[FaultInterceptor()],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from activities.messages.audits import ObjectNote
 from activities.messages.base import Ref
 from activities.messages.miner import CommitmentRecorded
 
@@ -27,6 +28,8 @@ class Script:
     pushes: set[str] = field(default_factory=set)
     late: set[str] = field(default_factory=set)
     moves: int = 0
+    audits: dict[str, list[datetime]] = field(default_factory=dict)
+    audited: dict[tuple[str, int], tuple[ObjectNote, ...]] = field(default_factory=dict)
     calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     commitments: dict[str, CommitmentRecorded] = field(default_factory=dict)
 

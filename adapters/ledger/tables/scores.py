@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey
+from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from adapters.ledger.tables.base import Level, Row, one_of
@@ -36,6 +36,7 @@ class ScoreFactRow(CaseKey, Row):
         CheckConstraint(PASSES, "pass"),
         CheckConstraint(one_of("truth_version", ("gfs_analysis", "era5t", "era5")), "truth_version"),
         CheckConstraint(one_of("kind", ("live", "hindcast")), "kind"),
+        Index("ix_fields_by_digest", "run_id", "forecast_digest", "hotkey"),
     )
 
     spec_digest: Mapped[str] = mapped_column(primary_key=True)

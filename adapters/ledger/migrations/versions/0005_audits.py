@@ -1,4 +1,4 @@
-"""Secrets of runs and retention audits, neither of which ever changes.
+"""Secrets of runs and retention audits, neither of which ever changes; facts by the digest of their field.
 
 Revision ID: 0005
 """
@@ -46,6 +46,7 @@ def upgrade():
         ),
         sa.PrimaryKeyConstraint("run_id", "hotkey", "number", name=op.f("pk_retention_audits")),
     )
+    op.create_index("ix_fields_by_digest", "weather_forecast_component_scores", ["run_id", "forecast_digest", "hotkey"])
     guard = guard_postgres if op.get_bind().dialect.name == "postgresql" else guard_sqlite
     for table in IMMUTABLE:
         guard(f"{table}_immutable", table)
@@ -67,6 +68,7 @@ def guard_postgres(name, table):
 
 
 def downgrade():
+    op.drop_index("ix_fields_by_digest", "weather_forecast_component_scores")
     for table in reversed(IMMUTABLE):
         op.drop_table(table)
         if op.get_bind().dialect.name == "postgresql":
