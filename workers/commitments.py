@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -70,7 +72,7 @@ class CommitmentSignals:
         """Signal the stored commitment to the workflow of its miner."""
         commitment = recorded.commitment
         message = CommitmentRecorded(
-            commitment=documents.put_commitment(self._store, recorded),
+            commitment=await asyncio.to_thread(documents.put_commitment, self._store, recorded),
             commitment_digest=recorded.commitment_digest,
             leaf_index=recorded.leaf_index,
             in_time=in_time,

@@ -53,12 +53,11 @@ async def _mark(commitments: LedgerCommitments) -> None:
 
 def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
     settings = wiring.settings
-    entry = wiring.registry().validator(wiring.hotkey.hotkey)
     local = settings.max_hotkeys_per_address is None
     config = ServiceConfig(
         key=wiring.hotkey,
         network=settings.network,
-        base_path=urlsplit(entry.base_url).path,
+        base_path=_base_path(wiring),
         posts_per_address=None if local else ServiceConfig.posts_per_address,
     )
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
@@ -71,6 +70,14 @@ def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
         access_log=False,
         timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
     )
+
+
+def _base_path(wiring: Wiring) -> str:
+    hotkey = wiring.hotkey.hotkey
+    try:
+        return urlsplit(wiring.registry().validator(hotkey).base_url).path
+    except KeyError as error:
+        raise ConfigurationInvalid("the registry has no validator with this hotkey", found=hotkey) from error
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -112,9 +111,15 @@ class Wiring:
 
     def registry(self) -> Registry:
         """Read anew at each call: a roster is frozen from what it says then."""
-        path = _given(self.settings.registry_path, "registry_path")
-        pins = {pem.name: pem.read_bytes() for pem in Path(path).parent.glob("*.pem")}
-        return Registry.parse(Path(path).read_bytes(), pins)
+        path, network = _given(self.settings.registry_path, "registry_path"), self.settings.network
+        try:
+            pins = {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")}
+            registry = Registry.parse(path.read_bytes(), pins)
+        except OSError as error:
+            raise ConfigurationInvalid(f"registry cannot be read: {error}") from error
+        if registry.network != network:
+            raise ConfigurationInvalid("the registry is of another network", found=registry.network, expected=network)
+        return registry
 
     def defaults(self) -> RunDefaults:
         """What a run is given unless its input says otherwise."""

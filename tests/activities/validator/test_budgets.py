@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from temporalio.worker import Worker
@@ -13,19 +11,12 @@ from activities.faults import FaultInterceptor
 from adapters.temporal_client import connect, workflow_runner
 from starter.embedded import NAMESPACE
 from tests.activities.validator.spending import Spending, asks_a_miner, stumbles, works_on
-from tests.workflows.dev_server import dev_server
 from workers.pod import HEARTBEAT_THROTTLE
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    with dev_server(tmp_path) as address:
-        yield address
-
-
 @pytest.mark.server
-async def test_codes_and_progress_go_from_attempt_to_attempt(server: str) -> None:
-    client = await connect(server, NAMESPACE)
+async def test_codes_and_progress_go_from_attempt_to_attempt(temporal_address: str) -> None:
+    client = await connect(temporal_address, NAMESPACE)
     with ThreadPoolExecutor(2) as threads:
         worker = Worker(
             client,
