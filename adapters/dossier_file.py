@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -62,16 +63,15 @@ class Place(NamedTuple):
 def write_archive(path: Path, index: bytes, objects: Mapping[str, Callable[[], bytes]]) -> str:
     """Write index and objects by digest, each made when its turn comes; answers the file's SHA-256."""
     part, sha256 = path.with_name(f"{path.name}.part"), hashlib.sha256()
-    members = {INDEX: lambda: index} | {f"objects/{digest}": objects[digest] for digest in sorted(objects)}
-    with part.open("wb") as file:
-        for name, make in members.items():
-            body = make()
-            member = _header(name, len(body)) + body + bytes(-len(body) % BLOCK)
-            sha256.update(member)
-            file.write(member)
-        sha256.update(END)
-        file.write(END)
-    os.replace(part, path)
+    makers = {INDEX: lambda: index} | {f"objects/{digest}": objects[digest] for digest in sorted(objects)}
+    try:
+        with part.open("wb") as file:
+            for member in chain((_member(name, make()) for name, make in makers.items()), [END]):
+                sha256.update(member)
+                file.write(member)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     return sha256.hexdigest()
 
 
@@ -152,6 +152,10 @@ def _forecast(evidence: Evidence, objects: ObjectStore, decoder: ChunkDecoder, c
     codec = CODECS[metadata["codecs"][-1]["name"]]
     chunk = FetchedChunk(variable=variable, level=level, lead_hours=lead, sha256=entry.sha256, codec=codec)
     return decoder.decode_field(evidence.layout, chunk, evidence.valid_time(lead))
+
+
+def _member(name: str, body: bytes) -> bytes:
+    return _header(name, len(body)) + body + bytes(-len(body) % BLOCK)
 
 
 def _header(name: str, size: int) -> bytes:

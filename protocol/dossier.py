@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from protocol.document import Count, Digest, Document, Hotkey, RunId, Word
 from protocol.log import Proof, SignedHead
@@ -46,8 +46,8 @@ class DossierBroken(Exception):
         super().__init__(
             f"{part} does not hold; found {found}" + ("" if expected is None else f"; expected {expected}")
         )
-        self.part, self.found = part, str(found)
-        self.expected = None if expected is None else str(expected)
+        self.part, self.found = part, str(found)[:500]
+        self.expected = None if expected is None else str(expected)[:500]
 
 
 @contextmanager
@@ -55,9 +55,6 @@ def holding(part: str) -> Generator[None]:
     """Whatever is refused inside breaks this part; a fault of ours stays one."""
     try:
         yield
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise DossierBroken(part, f"{first['msg']} at {'.'.join(map(str, first['loc'])) or 'its root'}") from error
     except (MinerFault, PolicyRefusal, SourceFault, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DossierBroken(part, error) from error
 

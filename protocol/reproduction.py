@@ -58,9 +58,18 @@ class Reproduction:
         known = {fact.case for fact in day1}
         lost = [fault for fault in faults if fault.pass_ == "day1_qc" and fault.variable != GATE]
         components += [Component(_place(fault), code=fault.code) for fault in lost if fault.case not in known]
+        places = {component.place for component in components}
+        require("day1_qc: components", places, self._day1_places if places else set())
         verdict = gate(self.evidence.rules.day1_qc, components)
-        self._check_gate(verdict, day1, min((one.place.lead_time_hours for one in components), default=0))
+        self._check_gate(verdict, day1, min((place.lead_time_hours for place in places), default=0))
         _check_verdicts(verdict, components, faults)
+
+    @property
+    def _day1_places(self) -> set[Place]:
+        """All components that the deadline rule left."""
+        rules, first = self.evidence.rules, self.evidence.call.first_scored_lead_hours
+        leads = [lead for lead in rules.day1_qc.lead_time_hours if lead >= first]
+        return {Place(lead, *one) for lead in leads for one in rules.day1_fields}
 
     def _check_final(self, fact: FactDocument) -> None:
         rules = self.evidence.rules.era5_final

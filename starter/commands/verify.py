@@ -97,10 +97,8 @@ def _refused(broken: DossierBroken, *, as_json: bool) -> typer.Exit:
 
 
 def _received(answer: CommitmentAnswer) -> dict[str, Any]:
-    entry = answer.receipt.entry
     return {
-        **{name: getattr(entry, name) for name in ("network", "run_id", "hotkey", "commitment_digest", "channel")},
-        "received_at": entry.received_at,
+        **answer.receipt.entry.value,
         "leaf_index": answer.receipt.leaf_index,
         "tree_size": answer.tree_head.tree_size,
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,11 +21,12 @@ from adapters.dossier_file import verify
 from adapters.ledger import views
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of, record_facts
+from adapters.object_store import LocalObjects
 from protocol.identity import PrivateKey
 from tests.activities.dossiers.judged_run import ALICE, BOB, CAROL, DAVE, EVE, HOLE, JudgedRun, play
 from tests.activities.dossiers.unpacked import Unpacked, broken, write
 from tests.activities.validator.world import VALIDATOR
-from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing
+from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing, StoreUnavailable
 
 ROOT = Path(__file__).parents[3]
 FLIPS, SEED = 1_000, 20_261_122
@@ -168,3 +170,12 @@ def test_facts_that_changed_since_the_close_are_no_proof_of_it(tmp_path: Path) -
         record_facts(session, [facts[0].model_copy(update={"generation": 2})])
     with pytest.raises(LedgerConflict, match="changed since the close"):
         write(run, ALICE.hotkey, tmp_path / "d")
+
+
+def test_a_dossier_that_lacks_its_bytes_is_not_written(run: JudgedRun, tmp_path: Path) -> None:
+    empty = replace(run, objects=LocalObjects(tmp_path / "objects"))
+    shutil.copytree(run.grids.parent / "objects", tmp_path / "objects")
+    shutil.rmtree(tmp_path / "objects" / "fields")
+    with pytest.raises(StoreUnavailable):
+        write(empty, ALICE.hotkey, tmp_path / "d")
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from protocol.canonical import J
 from protocol.dossier import bits_of
+from protocol.merkle import tree_hash
 from tests.activities.dossiers.judged_run import ALICE, BOB, EVE, JudgedRun
 from tests.activities.dossiers.unpacked import Change, Unpacked, broken, drop, put, write
 
@@ -144,6 +146,21 @@ def test_a_fault_of_day_1_that_is_not_told_is_named(run: JudgedRun, tmp_path: Pa
         forged.change("faults", put(f"documents/{number}/code", "ObjectAbsent"))
         forged.bind()
         assert broken(forged.save(tmp_path / "forged"), key.hotkey) == part
+
+
+def test_no_component_of_day_1_can_be_left_out(run: JudgedRun, tmp_path: Path) -> None:
+    """Not even by who makes the gate's facts anew over the others."""
+    forged = Unpacked.of(write(run, ALICE.hotkey, tmp_path / "whole", key=None))
+    documents = forged.value("facts")["documents"]
+    del documents[place(forged, "day1_qc", 12, "z")]
+    components = [one for one in documents if one["pass"] == "day1_qc" and one["variable"] != "gate"]
+    for one in documents:
+        if one["variable"] == "gate":
+            one["forecast_digest"] = tree_hash([J(each) for each in components]).hex()
+    whole = {"tree_size": len(documents), "indices": [*range(len(documents))], "siblings": [], "documents": documents}
+    forged.change("facts", lambda _: whole)
+    forged.bind()
+    assert broken(forged.save(tmp_path / "forged"), ALICE.hotkey) == "day1_qc: components"
 
 
 def test_a_lost_object_is_named_by_what_refers_to_it(unsigned: Path, tmp_path: Path) -> None:
