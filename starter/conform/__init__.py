@@ -1,0 +1,1 @@
+"""A validator that asks one miner everything, and tells which check failed."""

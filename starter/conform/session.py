@@ -1,0 +1,69 @@
+"""One examination: the validator's HTTP side is up, the miner is called for a hindcast, each check has its turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing
+
+from pydantic import BaseModel, ConfigDict
+
+from protocol.layout import Layout
+from starter.conform import calls, stores
+from starter.conform.bench import Bench
+from starter.conform.book import Check, Finding, examine
+from starter.conform.pushes import Pushes, serving
+from starter.conform.validator import Options, Validator, meet
+
+
+class Report(BaseModel):
+    """What the miner did, and what its registry must say."""
+
+    model_config = ConfigDict(frozen=True)
+
+    miner: str
+    hotkey: str
+    run_id: str
+    registry: str
+    passed: int
+    failed: int
+    skipped: int
+    checks: list[Finding]
+
+
+async def conform(options: Options) -> Report:
+    """Examine one miner."""
+    validator = Validator(options, *await meet(options))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(closing(validator.wiring))
+        pushes = Pushes(validator.app())
+        if options.push:
+            await stack.enter_async_context(serving(pushes, options.listen))
+        miner, call, analysis = await validator.open_run()
+        egress = validator.wiring.caller.egress
+        client = await stack.enter_async_context(egress.client(miner.base_url, miner.tls_sha256))
+        bench = Bench(validator, miner, call, validator.layout, analysis, pushes, client)
+        return report(bench, await examine(plan(validator.layout, push=options.push), bench))
+
+
+def plan(layout: Layout, *, push: bool) -> Iterator[Check]:
+    """All checks in their order."""
+    yield from (*calls.HEALTH, *calls.CALL_2, *calls.CALL_4, *calls.COMMITMENT)
+    yield from calls.CALL_3 if push else ()
+    yield from (*calls.CALL_5, *stores.checks(layout))
+    yield from [calls.AT_THE_END] if push else ()
+
+
+def report(bench: Bench, findings: list[Finding]) -> Report:
+    """What was found, with its sums."""
+    count = Counter(finding.result for finding in findings)
+    return Report(
+        miner=bench.miner.base_url,
+        hotkey=bench.miner.hotkey,
+        run_id=bench.call.run_id,
+        registry=bench.validator.snippet,
+        passed=count["pass"],
+        failed=count["fail"],
+        skipped=count["skip"],
+        checks=findings,
+    )
