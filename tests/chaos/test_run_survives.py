@@ -64,7 +64,7 @@ def same() -> Sameness:
 
 @pytest.fixture(scope="module")
 def undisturbed(same: Sameness, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    ended = asyncio.run(play(tmp_path_factory.mktemp("undisturbed"), same, 5, _nothing))
+    ended = asyncio.run(play(tmp_path_factory.mktemp("undisturbed"), same, 10, _nothing))
     assert (ended.outcome, ended.commitments) == ("closed", 3)
     return ended
 
@@ -89,7 +89,7 @@ async def test_a_control_worker_killed_while_miners_compute_and_again_while_scor
         await run.result()
         assert await attempts(day1, "record_scores") > 1
 
-    assert await play(tmp_path, same, 10, twice) == undisturbed
+    assert await play(tmp_path, same, 15, twice) == undisturbed
 
 
 async def test_a_scorer_killed_at_its_work_and_then_the_temporal_server(
@@ -104,7 +104,7 @@ async def test_a_scorer_killed_at_its_work_and_then_the_temporal_server(
         await run.result()
         assert await attempts(scoring, "score_miners") > 1
 
-    assert await play(tmp_path, same, 5, both) == undisturbed
+    assert await play(tmp_path, same, 10, both) == undisturbed
 
 
 async def _freeze_scorer(stack: Stack, run: WorkflowHandle) -> WorkflowHandle:
@@ -122,7 +122,7 @@ async def _freeze_scorer(stack: Stack, run: WorkflowHandle) -> WorkflowHandle:
 
 async def play(root: Path, same: Sameness, commit_seconds: int, disturb: Disturbance) -> Ended:
     settings = {"WEATHER_VERIFICATION_WAIT_MINUTES": str(commit_seconds / 60)}
-    async with running(root / "state", same.ports, settings) as stack:
+    async with running(root / "state", same.ports, settings) as stack, asyncio.timeout(90):
         run = await stack.start(same.init_time)
         await disturb(stack, run)
         await run.result()
