@@ -35,7 +35,7 @@ from tests.stack import (
     seen,
 )
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(200)]
 
 Disturbance = Callable[[Stack, WorkflowHandle], Awaitable[None]]
 

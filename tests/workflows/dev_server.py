@@ -19,10 +19,13 @@ from adapters.temporal_client import connect
 from starter.embedded import NAMESPACE
 from starter.ports import LOOPBACK, free_ports
 from tests.workflows.conftest import QUEUES
+from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
 from workers.pod import queue_worker
 from workers.settings import Settings
 from workers.wiring import Activities, Wiring
+
+LONGEST_SECONDS = 60
 
 
 @contextmanager
@@ -65,10 +68,11 @@ class FakeWiring(Wiring):
     def activities(self, queue: str) -> Activities:
         """All of them on each queue."""
         script, client = self.script, self.client
-        fakes = (QuickRuns(script), FakeChildren(script, client), FakeMiners(script, client))
-        methods = [
-            getattr(fake, name) for fake in (*fakes, FakeArchive(script), FakeScores(script)) for name in dir(fake)
-        ]
+        fakes = (
+            *(QuickRuns(script), FakeChildren(script, client), FakeMiners(script, client)),
+            *(FakeArchive(script), FakeScores(script), FakeAudits(script)),
+        )
+        methods = [getattr(fake, name) for fake in fakes for name in dir(fake)]
         return [method for method in methods if hasattr(method, "__temporal_activity_definition")]
 
 
@@ -85,4 +89,5 @@ async def pod(client: Client, script: Script) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         for queue in QUEUES:
             await stack.enter_async_context(queue_worker(wiring, queue))
-        yield
+        async with asyncio.timeout(LONGEST_SECONDS):
+            yield
