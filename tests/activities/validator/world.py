@@ -33,6 +33,7 @@ from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.messages import CommitmentData, InitMetadata, InputObject, input_data_hash
 from protocol.registry import MinerEntry, Registry
+from weather.field_sets import FieldEntry, field_set_document
 
 T0 = datetime(2026, 11, 22, 18, tzinfo=UTC)
 OPENED = T0 + timedelta(hours=3, minutes=30)
@@ -52,6 +53,7 @@ SOURCE = InputObject(
     length=1,
     sha256="0" * 64,
 )
+ANALYSIS = FieldEntry(variable="z", level=500, valid_time=T0, shape=(32, 64), sha256="a" * 64)
 DEFAULTS = RunDefaults(
     network="test",
     validator=VALIDATOR.hotkey,
@@ -111,7 +113,7 @@ class Validator:
         return Inputs(
             objects=documents.put(self.store, metadata.canonical),
             input_data_hash=input_data_hash(metadata.objects),
-            bundle_digest="b" * 64,
+            bundle_digest=self.store.put(field_set_document("inputs", "gfs_analysis", GRID, [ANALYSIS])),
             size_bytes=1,
         )
 
