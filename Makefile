@@ -24,6 +24,9 @@ real: setup
 test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
+chaos: setup
+	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

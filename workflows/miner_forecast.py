@@ -30,7 +30,7 @@ from activities.messages.miner import (
 )
 from activities.messages.status import Why
 from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
-from weather.faults import CommitmentLate, NoCommitment
+from weather.faults import ActivityTimeout, CommitmentLate, Fault, NoCommitment
 from workflows import display
 from workflows.failures import fault_note, fault_of
 
@@ -49,6 +49,7 @@ class MinerForecast:
         self._evidence: FaultNote | None = None
         self._calling: workflow.ActivityHandle[MinerAnswer] | None = None
         self._answer: MinerAnswer | None = None
+        self._answers = 0
         self._why = Why(stage="forecast", waiting_for="the call to the miner")
 
     @workflow.run
@@ -112,11 +113,13 @@ class MinerForecast:
         """Poll over the deadline; what the last poll said is kept as the proof of absence."""
         if self._done():
             return
-        self._evidence = None
+        self._evidence, answers = None, self._answers
         await self._converse(request, deadline + request.run.seal_grace / 2)
         if self._done():
             return
-        absent = NoCommitment(f"no commitment by {display.instant(deadline)}")
+        absent: Fault = NoCommitment(f"no commitment by {display.instant(deadline)}")
+        if self._answers == answers:
+            absent = ActivityTimeout("no exchange with the miner over the deadline")
         word = LastWord(
             run_id=request.run.run_id,
             hotkey=request.hotkey,
@@ -135,7 +138,7 @@ class MinerForecast:
                 answer = await self._call(request, target, until)
                 if await self._heard(request, target, answer):
                     return
-                self._answer = answer
+                self._answer, self._answers = answer, self._answers + 1
         except ActivityError as error:
             if is_cancelled_exception(error) and not self._done():
                 raise

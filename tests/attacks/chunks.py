@@ -195,6 +195,36 @@ class SendsPlainGfs(Miner):
         return self.world.public_gfs(lead)[variable, level]
 
 
+class CopiesChunks(Miner):
+    """Commits, after the owner has its receipt, to the owner's chunks under its own metadata."""
+
+    code = "ExactClone"
+
+    def spoil_objects(self, objects: Objects) -> Objects:
+        return objects | self.others["honest-1"].chunks
+
+    async def polled(self, request: Request, nonce: str) -> Response:
+        asyncio.get_running_loop().create_task(self.push_after_the_owner())
+        waiting = {"stage": "inference", "estimated_ready_at": None, "input_data_hash": None}
+        job = {"status": "processing", "job_id": self.opened.job_id, "retry_after_seconds": 30}
+        return self.signed(nonce, job | waiting)
+
+    async def push_after_the_owner(self) -> None:
+        await self.others["honest-1"].receipted.wait()
+        await self.world.push(self)
+
+
+class CopiesChunksInAnotherCodec(CopiesChunks):
+    def spoil_objects(self, objects: Objects) -> Objects:
+        layout, owner = self.layout, self.others["honest-1"]
+        for variable, level in layout.fields():
+            for lead in layout.lead_time_hours:
+                values = owner.values(variable, level, lead).astype("<f4").tobytes()
+                objects[layout.chunk_path(variable, level, lead)] = zstandard.compress(values)
+        metadata = {f"{one.name}/zarr.json": array_metadata(layout, one.name, "zstd") for one in layout.variables}
+        return objects | metadata
+
+
 class TurnsTheEarthRound(Miner):
     scope, code = "gate", "QualityControlFailed"
 
@@ -262,6 +292,8 @@ ATTACKS = (
     LeavesHoles,
     WritesOneInfinity,
     SendsPlainGfs,
+    CopiesChunks,
+    CopiesChunksInAnotherCodec,
     TurnsTheEarthRound,
     RollsTheEarth,
     SaysCelsius,

@@ -43,6 +43,7 @@ class Miner:
         self.call: ForecastRequestData | None = None
         self.others: dict[str, Miner] = {}
         self._jti = count()
+        self.receipted = asyncio.Event()
         self.chunks = {
             self.layout.chunk_path(variable, level, lead): self.chunk(variable, level, lead)
             for variable, level in self.layout.fields()
@@ -133,6 +134,7 @@ class Miner:
     async def polled(self, request: Request, nonce: str) -> Response:
         """Call 4, and call 5."""
         if request.url.path.endswith("weather-receipt"):
+            self.receipted.set()
             return self.signed(nonce, {"job_id": self.opened.job_id, "status": "stored"})
         return self.signed(nonce, self.completed())
 

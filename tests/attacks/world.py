@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ SEED = 1
 LEADS = (6, 12, 18, 24)
 LEVELS = (500, 850)
 HASTE = {
-    "WEATHER_VERIFICATION_WAIT_MINUTES": "0.3",
+    "WEATHER_VERIFICATION_WAIT_MINUTES": "0.7",
     "BAROGRAPH_SEAL_GRACE_SECONDS": "4",
     "BAROGRAPH_HEARTBEAT_TIMEOUT_SECONDS": "10",
     "BAROGRAPH_ROUND_PAUSES_SECONDS": "0.5,0.5",
@@ -72,9 +72,17 @@ class World:
     ports: Ports = field(default_factory=Ports.free)
     validator: PrivateKey = field(default_factory=lambda: _key("validator"))
     trap_port: int = 0
+    days_later: int = 0
 
     def __post_init__(self) -> None:
         self.write_grid()
+
+    @property
+    def init_time(self) -> datetime:
+        return INIT_TIME + timedelta(days=self.days_later)
+
+    def valid_time(self, lead: int) -> datetime:
+        return self.init_time + timedelta(hours=lead)
 
     @property
     def miners_url(self) -> str:
@@ -90,11 +98,11 @@ class World:
 
     def forecast(self, name: str, lead: int) -> dict[tuple[str, int], Any]:
         """A skilful forecast of one miner."""
-        return _fields(Planet(SEED).miner_forecast(name, 1.0, INIT_TIME, lead), self.layout)
+        return _fields(Planet(SEED).miner_forecast(name, 1.0, self.init_time, lead), self.layout)
 
     def public_gfs(self, lead: int) -> dict[tuple[str, int], Any]:
         """What everybody can read."""
-        return _fields(Planet(SEED).gfs_forecast(INIT_TIME, lead), self.layout)
+        return _fields(Planet(SEED).gfs_forecast(self.init_time, lead), self.layout)
 
     @property
     def trap_url(self) -> str:
@@ -176,7 +184,7 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
         with _serving(world.ports.miners, miners):
             async with supervise(processes, lock=folder.lock) as supervisor:
                 with _watching(await supervisor.ready_pid("worker-hybrid")) as peak:
-                    run_id, outcome = await _run(stack)
+                    run_id, outcome = await _run(stack, world.init_time)
         with Ledger(folder.ledger_url) as ledger, ledger.read() as session:
             rows = {row.name: row for row in board_rows(session, run_id)}
             return Outcome(rows, faults_by_miner(session, run_id), facts_of(session, run_id), outcome, max(peak))
@@ -184,9 +192,9 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
         folder.close()
 
 
-async def _run(stack: EmbeddedStack) -> tuple[str, str]:
+async def _run(stack: EmbeddedStack, init_time: datetime) -> tuple[str, str]:
     client = await connect(stack.temporal_address, NAMESPACE)
-    request = ForecastRunInput(init_time=INIT_TIME, campaign=CampaignRef(name="attacks"))
+    request = ForecastRunInput(init_time=init_time, campaign=CampaignRef(name="attacks"))
     result = await client.execute_workflow(
         ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL
     )

@@ -15,6 +15,7 @@ from activities.messages.run import CampaignRef, ForecastRunInput, ForecastRunRe
 from tests.workflows.conftest import workers
 from tests.workflows.fakes import Script, fault
 from weather.faults import (
+    ActivityTimeout,
     BadAnswer,
     EgressDown,
     MinerUnreachable,
@@ -235,3 +236,13 @@ async def test_the_last_word_of_an_absent_miner_is_kept(skipping: WorkflowEnviro
     await play(skipping, script, cache)
     words = [(word.hotkey, word.fault.code) for word in script.calls["record_last_word"]]
     assert words == [(GONE, "MinerUnreachable")]
+
+
+async def test_a_call_that_our_own_queue_held_back_proves_nobody_absent(
+    skipping: WorkflowEnvironment, cache: int
+) -> None:
+    held_back = [ActivityTimeout("never started")] * 100
+    script = Script(MINERS, faults={("request_forecast", GONE): held_back})
+    await play(skipping, script, cache)
+    words = [(word.hotkey, word.fault.cause) for word in script.calls["record_last_word"]]
+    assert words == [(GONE, "platform")]
