@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from starter.commands import operate, runs, serve, stack, verify
+from starter.commands import conform, operate, runs, serve, stack, verify
 from starter.output import ERRORS, EXIT_CODES, report
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (stack.app, serve.app, operate.app, verify.app):
+for commands in (stack.app, serve.app, operate.app, verify.app, conform.app):
     app.add_typer(commands)
 runs.app.command("dossier")(verify.dossier)
 app.add_typer(runs.app, name="run")

@@ -27,7 +27,7 @@ EXIT_CODES = """Exit codes:
 
 4 — refused: configuration, init time, grid, state folder
 
-5 — a fault of platform or source, or a run that closed void
+5 — a fault of platform or source, a run that closed void, a miner that does not conform
 
 130 — interrupted"""
 USAGE, NOT_READY, REFUSED, FAULT, INTERRUPTED = 2, 3, 4, 5, 130

@@ -23,8 +23,9 @@ LOOPBACK = "127.0.0.0/8,::1/128"
 Given = Annotated[str | None, typer.Option(help="Else as /health says.")]
 
 
+# long: the options of a command
 @app.command()
-def conform(  # noqa: PLR0913 -- the options of a command
+def conform(  # noqa: PLR0913
     url: Annotated[str, typer.Argument(metavar="URL", help="Base URL of the miner.")],
     hotkey: Given = None,
     network: Given = None,

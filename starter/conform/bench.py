@@ -73,7 +73,7 @@ class Heard:
 class Bench:
     """One miner under examination, and the validator that examines it.
 
-    `analysis` is the first field of the layout at the init time; `heard` are all answers so far, with their method.
+    `analysis` is one field at the init time; `heard` are all answers so far, with their method.
     """
 
     validator: Validator

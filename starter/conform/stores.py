@@ -145,11 +145,12 @@ async def _metadata(path: str, bench: Bench, manifest: Manifest, commitment: Com
 
 
 async def _chunks(bench: Bench, manifest: Manifest, commitment: Commitment) -> list[FetchedLead]:
-    """Each field once, all leads in turn."""
+    """Each field once, all leads in turn; that of the analysis at the first lead."""
     wiring = bench.validator.wiring
     reader = ForecastReader(wiring.caller, wiring.store)
     by_lead, leads = defaultdict(list), bench.layout.lead_time_hours
-    for place, field in enumerate(bench.layout.fields()):
+    known = bench.analysis.variable, bench.analysis.level
+    for place, field in enumerate(sorted(bench.layout.fields(), key=lambda field: field != known)):
         by_lead[leads[place % len(leads)]].append(field)
     forecast, sha256 = (
         CommittedForecast(bench.miner, commitment, bench.layout),
@@ -192,15 +193,18 @@ def _decode(bench: Bench, chunk: FetchedChunk) -> Decoded:
         values = bench.validator.wiring.chunks.decode_field(bench.layout, chunk, valid_time).values
     except MinerFault as fault:
         return Decoded(name, limits, fault)
-    first = (chunk.variable, chunk.level) == bench.layout.fields()[0]
-    turn = _turn(values, bench.analysis.values) if first else ""
+    known = (chunk.variable, chunk.level) == (bench.analysis.variable, bench.analysis.level)
+    turn = _turn(values, bench.analysis.values) if known else ""
     return Decoded(name, limits, None, float(values.min()), float(values.max()), turn)
 
 
 def _turn(values: np.ndarray, analysis: np.ndarray) -> str:
+    """The turn that halves the distance to the analysis, if one does."""
     half_way = np.roll(values, values.shape[1] // 2, axis=1)
     turned = {"": values, "upside down": values[::-1], "half way round": half_way}
-    return min(turned, key=lambda turn: float(np.mean((turned[turn] - analysis) ** 2)))
+    misfit = {turn: float(np.mean((each - analysis) ** 2)) for turn, each in turned.items()}
+    nearest = min(misfit, key=lambda turn: misfit[turn])
+    return nearest if misfit[nearest] < misfit[""] / 2 else ""
 
 
 def _finite(_: Bench, decoded: list[Decoded]) -> None:

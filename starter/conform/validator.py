@@ -35,6 +35,7 @@ from workers.wiring import Wiring
 
 NAME = "conform"
 CYCLE = timedelta(hours=6)
+STEADY = (("z", 500), ("msl", 0))
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Validator:
         return validator_app(config, self.commitments, _tell_nobody, wiring.clock, log_routes(base_path, published))
 
     async def open_run(self) -> tuple[RosterEntry, ForecastRequestData, Field]:
-        """A hindcast that nobody else plays: the miner, its call, and the first field of the inputs."""
+        """A hindcast that nobody else plays: the miner, its call, and a field of its analysis without a daily cycle."""
         control = {attrgetter("__name__")(each): each for each in self.wiring.activities(task_queues.CONTROL)}
         campaign = CampaignRef(name=f"{NAME}-{self.wiring.clock.now():%y%m%dt%H%M%S%f}")
         run: Run = control["open_run"](ForecastRunInput(init_time=self.options.init_time, campaign=campaign))
@@ -107,7 +108,9 @@ class Validator:
         window = control["open_commit_window"](opening)
         (miner,) = documents.roster(self.wiring.store, roster.entries).values()
         call = documents.call(self.wiring.store, window.call).addressed_to(miner.hotkey)
-        return miner, call, fetched[0].fields[0]
+        analysis = {(field.variable, field.level): field for field in fetched[0].fields}
+        steady = next((one for one in STEADY if one in analysis), self.layout.fields()[0])
+        return miner, call, analysis[steady]
 
     async def _fetch(self, cycle: datetime) -> FetchedFields:
         wiring, layout = self.wiring, self.layout

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ class Departure:
     """What a miner does otherwise: its service, what stands before it, what happens to its store after a step."""
 
     service: type[MinerService] = MinerService
+    kind: str = "persistence"
     mask: Callable[[ASGIApp], ASGIApp] = lambda app: app
     after: Mapping[str, Hook] = field(default_factory=dict)
     pushes: int = 200
@@ -88,8 +90,8 @@ class Scene:
     async def examine(self, departure: Departure | None = None, **options: Any) -> Report:
         departure = departure or Departure()
         here, there = (f"127.0.0.1:{port}" for port in free_ports(2))
-        self._write_keys(there, departure)
-        settings = self.settings(f"http://{here}")
+        self.prepare(there, departure.validator)
+        settings = self.settings(f"http://{here}", departure.kind)
         premises = open_premises(settings, SystemClock())
         (me,) = (hosted(settings, miner) for miner in settings.miners)
         service = departure.service(me, premises, Job(self, settings, premises, me, departure).start)
@@ -115,7 +117,7 @@ class Scene:
         given: dict[str, Any] = quick | changes
         return Options(url=url, state=self.folder / "validator", settings=settings, init_time=T0, **given)
 
-    def settings(self, url: str) -> MinerSettings:
+    def settings(self, url: str, kind: str = "persistence") -> MinerSettings:
         return MinerSettings(
             port=0,
             public_url=url,
@@ -127,10 +129,11 @@ class Scene:
             climatology_url=f"{self.archive_url}/climatology",
             extra_layouts=self.grids,
             planet_seed=SEED,
-            miner=[{"name": "calm", "key_file": self.folder / "calm.key", "base_path": "/calm"}],
+            miner=[{"name": "calm", "key_file": self.folder / "calm.key", "base_path": "/calm", "kind": kind}],
         )
 
-    def _write_keys(self, listen: str, departure: Departure) -> None:
+    def prepare(self, listen: str, validator: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Keys and the miner's registry, in which the validator stands."""
         (self.folder / "validator").mkdir()
         hotkeys = {}
         for name in ("calm", "validator/validator", "validator/requests"):
@@ -142,7 +145,7 @@ class Scene:
             "hotkey": hotkeys["validator/validator"],
             "request_keys": [hotkeys["validator/requests"]],
             "base_url": f"http://{listen}",
-            **departure.validator,
+            **validator,
         }
         lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
         (self.folder / "registry.toml").write_text("\n".join(['network = "test"', "[[validator]]", *lines]))

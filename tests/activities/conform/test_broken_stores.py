@@ -127,7 +127,7 @@ def with_a_hole(values: np.ndarray) -> np.ndarray:
 def bad_weather(store: Path, layout: Layout) -> None:
     fields_of("t", lambda values: values - 273.15)(store, layout)
     fields_of("u", with_a_hole)(store, layout)
-    fields_of("2t", np.flipud)(store, layout)
+    fields_of("z", np.flipud)(store, layout)
 
 
 def garbage(store: Path, _: Layout) -> None:
@@ -207,7 +207,7 @@ BROKEN = {
         {"chunk.bounds", "chunk.finite", "chunk.placed"},
     ),
     "begins at the date line": (
-        Departure(after={"run_inference": fields_of("2t", lambda values: np.roll(values, 32, axis=1))}),
+        Departure(after={"run_inference": fields_of("z", lambda values: np.roll(values, 32, axis=1))}),
         {"chunk.placed"},
     ),
     "adds an object": (

@@ -1,12 +1,15 @@
-"""The reference miner passes every check."""
+"""The reference miner passes every check, however it forecasts."""
 
 from __future__ import annotations
 
-from tests.activities.conform.conftest import Scene
+import pytest
+
+from tests.activities.conform.conftest import Departure, Scene
 
 
-async def test_reference_miner_conforms(scene: Scene) -> None:
-    report = await scene.examine()
+@pytest.mark.parametrize("kind", ["skilful", "climatology"])
+async def test_reference_miner_conforms(scene: Scene, kind: str) -> None:
+    report = await scene.examine(Departure(kind=kind))
     assert [one for one in report.checks if one.result != "pass"] == []
     assert len({one.check for one in report.checks}) == report.passed >= 90
 
