@@ -203,7 +203,11 @@ class CopiesChunks(Miner):
     def spoil_objects(self, objects: Objects) -> Objects:
         return objects | self.others["honest-1"].chunks
 
+    pushed = False
+
     async def polled(self, request: Request, nonce: str) -> Response:
+        if self.pushed:
+            return await super().polled(request, nonce)
         asyncio.get_running_loop().create_task(self.push_after_the_owner())
         waiting = {"stage": "inference", "estimated_ready_at": None, "input_data_hash": None}
         job = {"status": "processing", "job_id": self.opened.job_id, "retry_after_seconds": 30}
@@ -212,6 +216,7 @@ class CopiesChunks(Miner):
     async def push_after_the_owner(self) -> None:
         await self.others["honest-1"].receipted.wait()
         await self.world.push(self)
+        self.pushed = True
 
 
 class CopiesChunksInAnotherCodec(CopiesChunks):
