@@ -25,6 +25,7 @@ from activities.signatures.inference import InferenceActivities
 from miner.forecasts import KINDS, Forecaster, Inputs
 from miner.inputs import Library
 from miner.jobs import Job, Stage
+from miner.log_watch import watch_log
 from miner.premises import HostedMiner, Premises
 from miner.store_writer import StoreWriter
 from miner.submission import submit
@@ -104,6 +105,7 @@ class MinerActivities(InferenceActivities):
             raise PrerequisiteMissing(f"job {job.job_id} is not signed")
         answer = asyncio.run(submit(offer, validator, self._miners[job.hotkey], self._premises))
         self._premises.jobs.keep_receipt(job.job_id, validator, answer.body.decode())
+        asyncio.run(watch_log(validator, answer, self._premises))
         return Submission(validator=validator, leaf_index=answer.receipt.leaf_index, in_time=answer.in_time)
 
     @activity.defn

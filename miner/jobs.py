@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,24 +11,20 @@ from typing import Any, Literal
 from sqlalchemy import (
     CheckConstraint,
     Column,
-    Connection,
     ForeignKey,
     MetaData,
     Row,
     String,
     Table,
     Text,
-    create_engine,
-    event,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import OperationalError
 
+from miner.database import Database
 from protocol.messages import CommitmentData, ForecastRequestData
-from weather.faults import LedgerUnavailable
 
 Status = Literal["received", "processing", "completed", "error"]
 Stage = Literal["fetching", "inference", "writing"]
@@ -114,10 +108,9 @@ class Jobs:
     """The table in the host's SQLite file; blocking."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _configure)
-        _metadata.create_all(self._engine)
+        self.database = Database(path)
+        self.database.make(_metadata)
+        self._begin = self.database.begin
 
     def probe(self) -> None:
         """Write and read once, or `LedgerUnavailable`."""
@@ -126,7 +119,7 @@ class Jobs:
             connection.execute(text("PRAGMA user_version")).scalar_one()
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.database.close()
 
     def receive(self, job: Job) -> tuple[Job, bool]:
         """Insert the job or join the one that is there; also whether it is new.
@@ -180,19 +173,6 @@ class Jobs:
         with self._begin() as connection:
             connection.execute(update(_jobs).where(_jobs.c.job_id == job_id, condition).values(values))
 
-    @contextmanager
-    def _begin(self) -> Generator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise LedgerUnavailable(f"job table: {error.orig}") from error
-
 
 def _job(row: Row[Any]) -> Job:
     return Job(**row._mapping)
-
-
-def _configure(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")

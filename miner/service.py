@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 
 from activities.messages.inference import MinerJobInput, Requested
 from miner.jobs import Job, OtherJob, job_of
+from miner.log_watch import watch_log
 from miner.premises import HostedMiner, Premises, StartJob
 from miner.store_writer import MANIFEST
 from protocol import names
@@ -57,6 +59,7 @@ RETRY_AFTER_SECONDS = 30
 
 Body = TypeVar("Body", bound=Request)
 Handler = Callable[[RequestClaims, Body], Awaitable[tuple[int, Document]]]
+After = Callable[[RequestClaims, Body], Awaitable[None]]
 
 
 class MinerService:
@@ -75,7 +78,7 @@ class MinerService:
             Route("/health", self.health),
             self._post("/weather-forecast-request", ForecastRequest, self._forecast),
             self._post("/weather-kerchunk-request", KerchunkRequest, self._kerchunk),
-            self._post("/weather-receipt", ReceiptDelivery, self._receipt),
+            self._post("/weather-receipt", ReceiptDelivery, self._receipt, self._watch),
             Route("/zarr/{job_id}/{path:path}", self.store_object, methods=["GET"]),
         ]
         service = Starlette(routes=routes)
@@ -111,14 +114,17 @@ class MinerService:
             return self._refuse(request, None, Refusal("NotReady", str(error)))
         return Response(body, media_type="application/octet-stream")
 
-    def _post(self, path: str, kind: type[Body], handler: Handler[Body]) -> Route:
+    def _post(self, path: str, kind: type[Body], handler: Handler[Body], after: After[Body] | None = None) -> Route:
         async def endpoint(request: HttpRequest) -> Response:
             claims = None
             try:
                 body = await _read_body(request, kind.max_bytes)
                 claims = self._authenticate(request, path, body)
-                status, document = await handler(claims, kind.read(body, claims.jti))
-                return self._signed(claims, _json(status, document.value))
+                asked = kind.read(body, claims.jti)
+                status, document = await handler(claims, asked)
+                response = self._signed(claims, _json(status, document.value))
+                response.background = BackgroundTask(after, claims, asked) if after else None
+                return response
             except Refusal as refusal:
                 return self._refuse(request, claims, refusal)
             except (LedgerUnavailable, StoreUnavailable) as fault:
@@ -182,6 +188,9 @@ class MinerService:
             raise Refusal("BindingMismatch", f"{broken} does not hold")
         await asyncio.to_thread(self._premises.jobs.keep_receipt, job_id, claims.iss, request.data.body.decode())
         return 200, ReceiptStored(job_id=job_id)
+
+    async def _watch(self, claims: RequestClaims, request: ReceiptDelivery) -> None:
+        await watch_log(claims.iss, request.data, self._premises)
 
     def _completed(self, job: Job, validator: str, offer: CommitmentData) -> KerchunkCompleted:
         access = Access(self._me.key.hotkey, validator, job.job_id)

@@ -89,5 +89,5 @@ def test_database_that_refuses_is_our_fault(jobs: Jobs, tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "miner.sqlite")
     connection.execute("DROP TABLE weather_miner_receipts")
     connection.close()
-    with pytest.raises(LedgerUnavailable, match="job table"):
+    with pytest.raises(LedgerUnavailable, match="miner's database"):
         jobs.receipt(JOB.job_id, "bb" * 32)
