@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import chunks, commitments, manifests
+from tests.attacks import chunks, commitments, forecasts, manifests
 from tests.attacks.honest import Miner
 from tests.attacks.world import Outcome, World, play
 
-ATTACKS = (*commitments.ATTACKS, *manifests.ATTACKS, *chunks.ATTACKS)
+ATTACKS = (*commitments.ATTACKS, *manifests.ATTACKS, *chunks.ATTACKS, *forecasts.ATTACKS)
 HONEST = ("honest-1", "honest-2", "honest-3")
 WORKER_BYTES = 2**30
 
