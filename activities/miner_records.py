@@ -19,6 +19,7 @@ from activities.signatures.miners import MinerRecords
 from adapters import instruments
 from adapters.ledger import absence, commitments, facts, responses, runs
 from adapters.ledger.engine import Ledger
+from adapters.ledger.transitions import RESPONSE_RANKS
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
@@ -36,6 +37,11 @@ MANIFEST_CODES = frozenset(
         "MetadataRefused",
     }
 )
+STAGES = {
+    "fetching": "fetch_initiated",
+    "inference": "inference_triggered",
+    "writing": "awaiting_inference_results",
+}
 COSTS_NOBODY = frozenset({"ConfigurationInvalid", "PrerequisiteMissing", "VoidedByOperator"})
 
 
@@ -50,14 +56,15 @@ class LedgerMinerRecords(MinerRecords):
         """Project an answer; one that would lower the rank writes nothing."""
         with self._ledger.begin() as session:
             expected = runs.changed_run(session, request.run_id).input_data_hash
-            step = ResponseStep(
-                run_id=request.run_id,
-                hotkey=request.hotkey,
-                to=_status(request.answer, expected),
-                at=request.at,
-                input_data_hash=request.answer.input_data_hash,
-            )
-            responses.advance_response(session, step)
+            for status in _statuses(request.answer, expected):
+                step = ResponseStep(
+                    run_id=request.run_id,
+                    hotkey=request.hotkey,
+                    to=status,
+                    at=request.at,
+                    input_data_hash=request.answer.input_data_hash,
+                )
+                responses.advance_response(session, step)
 
     @activity.defn
     def record_commitment(self, request: RecordCommitment) -> CommitmentRecorded:
@@ -111,16 +118,15 @@ def effect_of(code: str) -> Literal["W", "V"]:
     return "W" if costs else "V"
 
 
-def _status(answer: MinerAnswer, expected_hash: str | None) -> str:
+def _statuses(answer: MinerAnswer, expected_hash: str | None) -> list[str]:
+    """The word of the stage, and before it what is to be said of the inputs, at whatever stage they are named."""
     if answer.fault:
-        return "input_fetch_error" if answer.fault.found == "input_unavailable" else "received"
-    if answer.stage == "inference":
-        return "inference_triggered"
-    if answer.stage == "writing":
-        return "awaiting_inference_results"
+        return ["input_fetch_error" if answer.fault.found == "input_unavailable" else "received"]
+    words = [STAGES.get(answer.stage, "received")]
     if answer.input_data_hash:
-        return "input_validation_complete" if answer.input_data_hash == expected_hash else "input_hash_mismatch"
-    return "fetch_initiated" if answer.stage == "fetching" else "received"
+        same = answer.input_data_hash == expected_hash
+        words.append("input_validation_complete" if same else "input_hash_mismatch")
+    return sorted(words, key=RESPONSE_RANKS.__getitem__)
 
 
 def _fault_record(request: SettleMiner) -> FaultRecord:

@@ -12,6 +12,7 @@ from activities.messages.base import FaultNote, Ref
 from activities.messages.miner import MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
 from activities.messages.run import SealRun
 from adapters.ledger import facts, responses
+from adapters.ledger.events import events_of
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.tables.runs import MinerResponseRow
 from adapters.ledger.values import FaultRecord
@@ -87,6 +88,13 @@ def test_an_answer_is_projected_to_the_word_of_its_stage(
     said = {name: ours if value == "ours" else value for name, value in said.items()}
     assert answer(validator, opened, **said) == status
     assert row(validator, opened).input_data_hash == said.get("input_data_hash")
+
+
+def test_inputs_that_are_named_late_are_judged_all_the_same(validator: Validator, opened: Opened) -> None:
+    answer(validator, opened, stage="inference", input_data_hash=OTHER_HASH)
+    with validator.ledger.read() as session:
+        words = {event.data.get("status") for event in events_of(session, opened.run.run_id)}
+    assert words - {None} == {"received", "input_hash_mismatch", "inference_triggered"}
 
 
 def test_an_answer_that_says_less_than_the_last_writes_nothing(validator: Validator, opened: Opened) -> None:
