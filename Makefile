@@ -3,7 +3,9 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo test check lint real chaos lock hooks histories
+FUZZ_SECONDS ?= 600
+
+.PHONY: setup demo test check lint real chaos fuzz lock hooks histories
 
 setup: $(INSTALLED)
 
@@ -26,6 +28,9 @@ test: setup
 
 chaos: setup
 	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks
+
+fuzz: setup
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -n 2 --timeout 0 tests/fuzz
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ MOST_INDEX_BYTES = 256 * 1024
 Channel = tuple[str, int]
 Key = tuple[str, str, str, str]  # VAR, LEVEL, FORECAST, and what an ensemble adds
 
-_LINE = re.compile(r"\d+(?:\.\d+)?:(\d+):d=(\d{10}):([^:]+):([^:]+):([^:]+):([^:]*)", re.ASCII)
+_LINE = re.compile(r"\d+(?:\.\d+)?:(\d{1,18}):d=(\d{10}):([^:]+):([^:]+):([^:]+):([^:]*)", re.ASCII)
 _SURFACE = {
     "2t": ("TMP", "2 m above ground"),
     "10u": ("UGRD", "10 m above ground"),

@@ -94,7 +94,7 @@ class GribDecoder:
         try:
             return self._pool.call(message)
         except ChildRefused as refusal:
-            if refusal.code not in ("ValueError", "MemoryError"):
+            if refusal.code not in ("Spoiled", "MemoryError"):
                 raise
             raise SourceCorrupt(f"GRIB message does not decode: {refusal.message}", found=_sha256(message)) from refusal
         except ChildFailed as failure:

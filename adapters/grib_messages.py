@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from weather.faults import SourceCorrupt
 
 DECODED_HEADER = struct.Struct("!I")  # length of the JSON before the values, in what the child answers
 _SHORTEST_BYTES = 20
+_NOT_PADDING = re.compile(rb"[^\0]")
 
 
 def cut_messages(data: bytes, *, padded: bool = False) -> list[bytes]:
@@ -19,8 +21,13 @@ def cut_messages(data: bytes, *, padded: bool = False) -> list[bytes]:
         if data[end - 4 : end] != b"7777":
             raise SourceCorrupt("GRIB message does not end as it must", found=data[end - 4 : end], expected=b"7777")
         messages.append(data[start:end])
-        start = len(data) - len(data[end:].lstrip(b"\0")) if padded else end
+        start = _padding_end(data, end) if padded else end
     return messages
+
+
+def _padding_end(data: bytes, start: int) -> int:
+    found = _NOT_PADDING.search(data, start)
+    return found.start() if found else len(data)
 
 
 def _length(data: bytes, start: int) -> int:

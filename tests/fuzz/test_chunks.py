@@ -30,7 +30,6 @@ RAW_BYTES = 4 * CELLS
 NOISE = np.random.default_rng(1)
 SMOOTH = (280 + 10 * np.sin(np.arange(CELLS) / 40)).astype("<f4")
 ROUGH = NOISE.normal(280, 10, CELLS).astype("<f4")
-LIMITS = {"memory_mib": CHILD_MEMORY_MIB, "wall_seconds": CHILD_WALL_SECONDS, "cpu_seconds": CHILD_CPU_SECONDS}
 
 
 def zstd(values: np.ndarray, level: int = 3, **options: Any) -> bytes:
@@ -78,7 +77,9 @@ def chunks(draw: Any) -> tuple[Codec, bytes]:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ChildPool]:
-    with ChildPool(CHILD, **LIMITS) as pool:
+    with ChildPool(
+        CHILD, memory_mib=CHILD_MEMORY_MIB, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
+    ) as pool:
         yield pool
 
 
