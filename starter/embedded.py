@@ -113,6 +113,7 @@ class EmbeddedStack:
             self._server("miners", "--config", "miners.toml", self.ports.miners),
         ]
 
+    # long: one table of settings
     def environment(self, mode: str) -> dict[str, str]:
         """Of a worker, or of a client with mode `control`; only `control` knows ledger and hotkey."""
         root, archive = self.folder.root, f"http://{LOOPBACK}:{self.ports.archive}"

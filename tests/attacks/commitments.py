@@ -101,7 +101,7 @@ class AnswersAnotherRequest(AnswersUnsigned):
 class ChangesTheSignedBody(AnswersUnsigned):
     async def requested(self, request: Request, nonce: str) -> Response:
         response = self.signed(nonce, self.received())
-        response.body = bytes(response.body).replace(b"received", b"recieved")
+        response.body = bytes(response.body).replace(b"received", b"deceived")
         return response
 
 
