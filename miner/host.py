@@ -32,6 +32,7 @@ from adapters.telemetry import ActivityLines, TracedServer
 from adapters.temporal_client import connect, runtime, workflow_runner
 from miner.activities import MinerActivities
 from miner.cheats import cheat_of, silencing
+from miner.database import Database
 from miner.forecasts import check_kind
 from miner.inputs import Archives, Library
 from miner.jobs import Jobs
@@ -83,13 +84,18 @@ def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
         raise ConfigurationInvalid(f"registry: {error}") from error
     return Premises(
         registry=registry,
-        jobs=Jobs(settings.data_dir / "miner.sqlite"),
+        jobs=Jobs(open_database(settings)),
         data_dir=settings.data_dir,
         catalog=Catalog(settings.extra_layouts),
         clock=clock,
         egress=Egress(clock, tuple(ip_network(network) for network in settings.egress_allow)),
         started_at=clock.now(),
     )
+
+
+def open_database(settings: MinerSettings) -> Database:
+    """The host's file, made if it is not there."""
+    return Database(settings.data_dir / "miner.sqlite")
 
 
 def open_archives(settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> Archives:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -107,8 +106,8 @@ def job_of(call: ForecastRequestData, hotkey: str, received_at: datetime) -> Job
 class Jobs:
     """The table in the host's SQLite file; blocking."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.database.make(_metadata)
         self._begin = self.database.begin
 

@@ -49,6 +49,12 @@ class Conviction:
     proof: tuple[str, ...]
     found_at: datetime
 
+    @property
+    def told(self) -> dict[str, object]:
+        """In short, for people."""
+        sizes = (self.older.tree_head.tree_size, self.newer.tree_head.tree_size)
+        return {"validator": self.validator, "broken": self.broken, "leaves": sizes, "found_at": self.found_at}
+
 
 class TreeHeads:
     """Tables in the host's SQLite file; blocking."""
@@ -97,9 +103,15 @@ class TreeHeads:
         """All evidence, the oldest first."""
         return [_conviction(row) for row in self._rows(select(_convictions).order_by(_convictions.c.found_at))]
 
-    def validators(self) -> list[str]:
-        """Whose heads were seen."""
-        return [row.validator for row in self._rows(select(_heads.c.validator).distinct().order_by("validator"))]
+    def told(self) -> list[dict[str, object]]:
+        """The largest head of each validator, in short, for people."""
+        validators = self._rows(select(_heads.c.validator).distinct().order_by(_heads.c.validator))
+        largest = {row.validator: self.largest(row.validator) for row in validators}
+        heads = {validator: head.tree_head for validator, head in largest.items() if head}
+        return [
+            {"validator": validator, "leaves": head.tree_size, "root": head.root_hash, "signed_at": head.recorded_at}
+            for validator, head in heads.items()
+        ]
 
     def _rows(self, chosen: Select[Any]) -> list[Row[Any]]:
         with self._database.begin() as connection:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from starter.commands.options import STATE, Json, State
-from starter.output import INTERRUPTED, emit
+from starter.output import FAULT, INTERRUPTED, emit
 
 app = typer.Typer()
 miners = typer.Typer(help="List the registered miners, or host some.", invoke_without_command=True)
@@ -56,6 +56,22 @@ def serve_miners(config: Annotated[Path, File]) -> None:
     settings = load_settings(config)
     with logged("barograph-miners"):
         asyncio.run(until_signalled(lambda stop: host.run(settings, stop)))
+
+
+@miners.command("status")
+def miners_status(config: Annotated[Path, File], as_json: Json = False) -> None:
+    """What the miners of a `miners.toml` know of the validators' logs; exit 5 if one is convicted."""
+    from contextlib import closing
+
+    from miner.host import open_database
+    from miner.settings import load_settings
+    from miner.tree_heads import TreeHeads
+
+    with closing(open_database(load_settings(config))) as database:
+        heads = TreeHeads(database)
+        convictions = heads.convictions()
+        emit({"logs": heads.told(), "convictions": [each.told for each in convictions]}, as_json=as_json)
+    raise typer.Exit(FAULT if convictions else 0)
 
 
 @archive.command("serve")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -35,12 +37,25 @@ from protocol.receipt import (
     sign_receipt,
     sign_tree_head,
 )
+from starter.cli import run
 from tests.activities.miner.conftest import NOW, VALIDATOR, Stage
 from tests.activities.miner.scene import forecast_made, scene
 from tests.activities.miner.validator import FakeValidator, listening, receipt_of
 from tests.hostile_miner import Server, running
 
 MakeStage = Callable[..., Stage]
+MINERS_TOML = """
+port = 8090
+temporal_address = "127.0.0.1:7233"
+data_dir = "state"
+registry = "registry.toml"
+gfs_base_url = "http://127.0.0.1:9"
+climatology_url = "http://127.0.0.1:9"
+[[miner]]
+name = "gale"
+key_file = "{key}"
+base_path = "/gale"
+"""
 RUN = "forecast/2026-11-22T18Z"
 
 
@@ -247,3 +262,21 @@ def test_an_entry_that_is_back_dated_in_the_receipt_alone_is_named_offline() -> 
     forged = honest.model_copy(update={"receipt": receipt, "receipt_signature": signature})
     assert broken_part(honest, VALIDATOR.hotkey) is None
     assert broken_part(forged, VALIDATOR.hotkey) == "inclusion_proof"
+
+
+async def test_status_shows_the_logs_and_who_is_convicted(
+    watcher: Watcher, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "miners.toml"
+    config.write_text(MINERS_TOML.format(key=tmp_path / "gale.key"), encoding="utf-8")
+    await watcher.receive(watcher.log.receipt(0, 5))
+    assert await asyncio.to_thread(run, ["miners", "status", "--config", str(config), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["convictions"] == []
+    assert [(log["validator"], log["leaves"]) for log in told["logs"]] == [(VALIDATOR.hotkey, 5)]
+    watcher.log.entries[4] = entry_of(77)
+    await watcher.receive(watcher.log.receipt(0, 5))
+    assert await asyncio.to_thread(run, ["miners", "status", "--config", str(config), "--json"]) == 5
+    (conviction,) = json.loads(capsys.readouterr().out)["convictions"]
+    assert (conviction["validator"], conviction["broken"]) == (VALIDATOR.hotkey, "two roots of one size")
+    assert conviction["leaves"] == [5, 5]
