@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -15,6 +16,7 @@ from uuid import uuid4
 import httpx
 
 from adapters.egress import check_head, has_content_coding
+from adapters.telemetry import scrub
 from protocol import names
 from protocol.canonical import J
 from protocol.identity import PrivateKey
@@ -59,7 +61,8 @@ class Heard:
         return self.response.status_code
 
     def __str__(self) -> str:
-        return f"{self.status} {self.response.headers.get('content-type', '')}: {self.body[:150]!r}"
+        said = scrub(self.body.decode(errors="replace"))
+        return f"{self.status} {self.response.headers.get('content-type', '')}: {said[:150]!r}"
 
     def refused(self, *codes: str) -> None:
         """Require a problem document with one of the codes."""
@@ -85,10 +88,13 @@ class Bench:
     client: httpx.AsyncClient
     heard: list[tuple[str, Heard]] = field(default_factory=list)
 
+    def now(self) -> datetime:
+        return self.validator.wiring.clock.now()
+
     @property
     def second(self) -> int:
         """Now, as tokens say it."""
-        return int(self.validator.wiring.clock.now().timestamp())
+        return int(self.now().timestamp())
 
     def elsewhere(self, **changes: Any) -> dict[str, Any]:
         """The call of another run, which is never played, with these members changed."""
@@ -125,21 +131,22 @@ class Bench:
         if token is None or has_content_coding(heard.response):
             raise BadAnswer("no answer token, or a content coding", found=heard)
         answer = Answer(self.validator.hotkey, letter.nonce, heard.status, heard.body)
-        verify_answer(token, answer, self.miner.hotkey, self.validator.wiring.clock.now())
+        verify_answer(token, answer, self.miner.hotkey, self.now())
         return heard
 
     async def post(self, letter: Letter) -> Heard:
         """Whatever the answer is."""
         headers = {"Content-Type": letter.media_type}
         headers |= {} if letter.token is None else {"Authorization": f"Bearer {letter.token}"}
-        return await self._hear("POST", letter.path, KERCHUNK_MAX_BYTES, headers=headers, content=letter.body)
+        return await self.hear("POST", letter.path, KERCHUNK_MAX_BYTES, headers=headers, content=letter.body)
 
     async def get(self, path: str, token: str | None, most_bytes: int = KERCHUNK_MAX_BYTES) -> Heard:
         """An object of the store, or whatever else the answer is."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self._hear("GET", f"zarr/{self.call.job_id}/{path}", most_bytes, headers=headers)
+        return await self.hear("GET", f"zarr/{self.call.job_id}/{path}", most_bytes, headers=headers)
 
-    async def _hear(self, method: str, path: str, most_bytes: int, **sent: Any) -> Heard:
+    async def hear(self, method: str, path: str, most_bytes: int, **sent: Any) -> Heard:
+        """Whatever the answer to any request is, if it is not too large and not too slow."""
         began, body = time.monotonic(), bytearray()
         async with asyncio.timeout(CALL_SECONDS + most_bytes / SLOWEST), self.client.stream(method, path, **sent) as on:
             first_byte_seconds = time.monotonic() - began

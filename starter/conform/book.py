@@ -11,6 +11,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict
 
+from adapters.telemetry import scrub
 from protocol.problems import Refusal
 from weather.faults import MinerFault
 
@@ -19,8 +20,8 @@ class Broken(Exception):
     """A check does not hold; without `expected` it is what the check says."""
 
     def __init__(self, found: object, expected: object = None) -> None:
-        super().__init__(str(found)[:500])
-        self.expected = None if expected is None else str(expected)[:500]
+        super().__init__(scrub(str(found))[:500])
+        self.expected = None if expected is None else scrub(str(expected))[:500]
 
 
 class Seen(str):

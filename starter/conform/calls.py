@@ -40,10 +40,10 @@ BOUND = (SHOWN, "commitment.binding", "commitment.signature")
 
 
 async def _health(bench: Bench) -> dict[str, Any]:
-    response = await bench.client.get("health")
-    told = load_json_strict(response.content, HEALTH_BYTES, signed=False)
-    good = response.status_code == 200 and told.keys() == HEALTH_MEMBERS and told["status"] == "ok"
-    require(good and PROTOCOL in told["protocol"], f"status {response.status_code}: {response.text}")
+    heard = await bench.hear("GET", "health", HEALTH_BYTES)
+    told = load_json_strict(heard.body, HEALTH_BYTES, signed=False)
+    complete = heard.status == 200 and told.keys() == HEALTH_MEMBERS
+    require(complete and told["status"] == "ok" and PROTOCOL in told["protocol"], heard)
     return told
 
 
@@ -53,7 +53,7 @@ def _identity(bench: Bench, told: dict[str, Any]) -> None:
 
 
 def _clock(bench: Bench, told: dict[str, Any]) -> Seen:
-    skew = (parse_time(told["time"]) - bench.validator.wiring.clock.now()).total_seconds()
+    skew = (parse_time(told["time"]) - bench.now()).total_seconds()
     require(abs(skew) <= SKEW.total_seconds(), f"{skew:.0f} s")
     return Seen(f"{skew:.1f} s")
 
@@ -95,7 +95,7 @@ async def _unknown_job(bench: Bench, _first: object) -> None:
 
 async def _stages(bench: Bench, _first: object) -> KerchunkCompleted:
     told, farthest = "", 0
-    while bench.validator.wiring.clock.now() < bench.call.commit_deadline:
+    while bench.now() < bench.call.commit_deadline:
         answer = await _poll(bench, bench.call.job_id)
         if isinstance(answer, KerchunkCompleted):
             return answer
@@ -124,7 +124,7 @@ def _store_url(bench: Bench, answer: KerchunkCompleted) -> None:
 
 async def _same_commitment(bench: Bench, answer: KerchunkCompleted) -> None:
     again = await _poll(bench, bench.call.job_id)
-    require(isinstance(again, KerchunkCompleted) and again.commitment == answer.commitment, again, answer.commitment)
+    require(isinstance(again, KerchunkCompleted) and again.commitment == answer.commitment, again)
     require(answer.verification_hash == answer.commitment.get("root"), answer.verification_hash)
 
 
@@ -164,7 +164,7 @@ async def _push_same(bench: Bench, answer: KerchunkCompleted) -> None:
 
 async def _record(bench: Bench, answer: KerchunkCompleted) -> CommitmentAnswer:
     """The receipt of the first commitment; one that was not pushed is pulled."""
-    commitment, now = Commitment.parse(answer.commitment), bench.validator.wiring.clock.now()
+    commitment, now = Commitment.parse(answer.commitment), bench.now()
     received = ReceivedCommitment(commitment=commitment, signature=answer.signature, received_at=now, channel="pull")
     recorded = await asyncio.to_thread(bench.validator.commitments.record, received)
     return recorded.answer(bench.call.commit_deadline)

@@ -35,6 +35,7 @@ from workers.wiring import Wiring
 
 NAME = "conform"
 CYCLE = timedelta(hours=6)
+HEALTH_SECONDS = 5
 STEADY = (("z", 500), ("msl", 0))
 
 
@@ -134,7 +135,7 @@ async def meet(options: Options) -> tuple[str, str]:
         return options.network, options.hotkey
     try:
         async with Egress(SystemClock(), options.settings.egress_allow).client(options.url) as client:
-            told: dict[str, Any] = (await client.get("health")).json()
+            told: dict[str, Any] = (await client.get("health", timeout=HEALTH_SECONDS)).json()
         return options.network or told["network"], options.hotkey or told["hotkey"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationInvalid(f"{options.url}/health tells no hotkey and network; give both: {error!r}") from error

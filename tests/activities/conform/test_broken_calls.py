@@ -199,6 +199,7 @@ async def test_broken_call_fails_its_checks_and_no_others(
 ) -> None:
     report = await scene.examine(departure)
     assert failed(report) == expected, [one for one in report.checks if one.result == "fail"]
+    assert "eyJ" not in report.model_dump_json(), "a token is shown"
 
 
 async def test_refusals_in_prose_fail_every_check_of_a_refusal(scene: Scene) -> None:

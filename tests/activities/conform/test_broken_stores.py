@@ -223,3 +223,4 @@ async def test_broken_store_fails_its_checks_and_no_others(
 ) -> None:
     report = await scene.examine(departure)
     assert failed(report) == expected, [one for one in report.checks if one.result == "fail"]
+    assert "eyJ" not in report.model_dump_json(), "a token is shown"
