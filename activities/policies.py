@@ -30,7 +30,7 @@ MINER_ROUND = RetryPolicy(
     maximum_interval=timedelta(minutes=1),
 )
 RECEIPT = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(seconds=20), maximum_attempts=3)
-CPU = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(minutes=2))
+CPU = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=2))
 CPU_TWICE = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts=2)
 SUBMIT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=1))
 
