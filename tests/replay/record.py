@@ -20,12 +20,14 @@ from tests.workflows.conftest import add_search_attributes, binary, workers
 from tests.workflows.fakes import Script
 from tests.workflows.test_forecast_run import MINERS, this_cycle
 from tests.workflows.test_miner_job import NORTH, FakeInference, play
+from tests.workflows.test_retention_audit import ABSENT, start
 from weather.faults import MinerUnreachable, OutOfMemory, SourceGone, TruthNotYetAvailable
 from workflows.forecast_run import ForecastRun
 from workflows.trigger import Trigger
 
 HISTORIES = Path(__file__).parent / "histories"
 ALONE, LATE, GONE = MINERS
+FIVE_MINUTES = timedelta(minutes=5)
 NOT_YET = TruthNotYetAvailable("not yet", retry_after=timedelta(hours=6))
 
 
@@ -46,6 +48,10 @@ async def record() -> None:
     await _run("no_day1", Script(MINERS, leads=(24,), day1_leads=()), {}, ())
     await _run("no_inputs", Script(MINERS, faults={("fetch_inputs", ""): [SourceGone("gone")]}), {}, ())
     await _trigger()
+    await _audits("served", 2)
+    await _audits("lost", 2, lost=1)
+    await _audits("void", 2, faults={("audit_objects", f"{ALONE}/0"): [OutOfMemory("x")]})
+    await _audits("carried", 60, lost=40)
     await _miner_job("happy", FakeInference())
     await _miner_job("refused_twice", FakeInference(refusals=2))
     await _miner_job("refused", FakeInference(final_refusal=NORTH))
@@ -67,6 +73,23 @@ async def _run(case: str, script: Script, miners: Mapping[str, str], passes: tup
         ids = [names.pass_workflow_id(run_id, "day1_qc"), names.pass_workflow_id(run_id, "era5_final", 24)]
         for workflow_id, name in zip(ids, passes, strict=False):
             await _write(client, "scoring_pass", name, workflow_id)
+
+
+async def _audits(
+    case: str, count: int, lost: int | None = None, faults: dict[tuple[str, str], Any] | None = None
+) -> None:
+    """One miner's audits, five minutes apart; of a chain the last execution."""
+    async with await _server() as environment:
+        client = environment.client
+        await add_search_attributes(client)
+        now = await environment.get_current_time()
+        audited = {} if lost is None else {(ALONE, lost): ABSENT}
+        script = Script([], audits={ALONE: [now + number * FIVE_MINUTES for number in range(count)]}, audited=audited)
+        script.faults.update(faults or {})
+        async with workers(client, script, 100):
+            handle = await start(environment)
+            await handle.result()
+        await _write(client, "retention_audit", case, handle.id)
 
 
 async def _trigger() -> None:
