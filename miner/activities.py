@@ -60,7 +60,7 @@ class MinerActivities(InferenceActivities):
 
     @activity.defn
     def run_inference(self, job: MinerJobInput) -> Inferred:
-        with _Work(self._premises, job, "inference"):
+        with _Work(self._premises, job, "inference"), attempts.beating_thread():
             call, layout = self._call(job)
             writer = StoreWriter(self._premises.store(job.job_id), layout)
             if not writer.complete:
@@ -70,7 +70,7 @@ class MinerActivities(InferenceActivities):
 
     @activity.defn
     def write_store(self, job: MinerJobInput) -> WrittenStore:
-        with _Work(self._premises, job, "writing"):
+        with _Work(self._premises, job, "writing"), attempts.beating_thread():
             call, layout = self._call(job)
             writer = StoreWriter(self._premises.store(job.job_id), layout)
             manifest = writer.finish(call.identity(job.hotkey))

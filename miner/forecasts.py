@@ -1,8 +1,16 @@
 """The kinds of forecast, one function each: this is where a provider adds its own.
 
-A kind is called once a job with what an honest miner may look at, and with the miner's `parameters` as
-keyword arguments. It returns a function of the lead time in hours that gives every field of the layout.
-To join with a model of your own: write such a function, add it to `KINDS`, name it in `miners.toml`.
+A kind is called with what an honest miner may look at, and with the miner's `parameters` as keyword arguments.
+It returns a function of the lead time in hours that gives every field of the layout. To join with a model of your
+own: write such a function, add it to `KINDS`, name it in `miners.toml`.
+
+Fields are float32 arrays by (variable, level in hPa, 0 at the surface), finite everywhere, rows from north to south,
+columns eastward from longitude 0 (from the grid's first longitude if it is regional), in the units of the layout:
+K, m s-1, Pa, kg kg-1, and m2 s-2 for `z`, which is geopotential and not height.
+
+Both are called in a thread of an activity that has until the deadline, an hour at most, and is tried twice. Leads are
+asked for in ascending order, each once; what it gave is on disk before the next one is asked for. After a crash the
+kind is called anew, and only the leads that are still lacking are asked for.
 """
 
 from __future__ import annotations
@@ -37,11 +45,14 @@ class Inputs:
 
     Attributes:
         name: of the miner.
-        analysis: GFS analysis of the init time, by (variable, level).
-        earlier: GFS analysis of six hours before.
+        layout: which fields the store must have: its `fields()`, `lead_time_hours` and `grid_value`.
+        init_time: of the forecast; lead 0 itself is not in the store.
+        analysis: GFS analysis of the init time, with every field of the layout.
+        earlier: GFS analysis of six hours before; empty if it was gone.
         climatology: mean fields of a valid time.
-        gfs: the public GFS forecast of a lead time in hours.
+        gfs: the public GFS forecast of a lead time in hours; as one's own it is a clone.
         decode: the fields of GRIB messages, decoded in a child process.
+        planet_seed: of the synthetic planet, for `skilful` alone.
     """
 
     name: str

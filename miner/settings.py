@@ -14,7 +14,14 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 
 
 class Miner(BaseModel):
-    """One miner: who it is, how it forecasts and, in the demo, how it cheats."""
+    """One miner: who it is, how it forecasts and, in the demo, how it cheats.
+
+    Attributes:
+        key_file: its private key, 32 bytes of mode 0600.
+        base_path: below which it is served; validators register `public_url` and this as its base URL.
+        kind: of its forecast, a name in `miner.forecasts.KINDS`.
+        parameters: keyword arguments of that kind.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +36,15 @@ class Miner(BaseModel):
 class MinerSettings(BaseModel):
     """The content of `miners.toml`; paths are relative to the file.
 
-    `public_url` is where validators find the base paths, if that is not host and port.
+    Attributes:
+        public_url: where validators find the base paths, if that is not host and port; what is signed has it.
+        data_dir: stores, fetched inputs and the database; it must outlive the process.
+        registry: `registry.toml` with the network and the validators that are answered; read at the start.
+        gfs_base_url: archive in NOAA's layout, from which the inputs of a call are read.
+        climatology_url: Zarr store in the layout of WeatherBench 2, opened only by the kinds that use it.
+        extra_layouts: folder of `<grid>.layout.json` beside the shipped ones.
+        egress_allow: networks besides the public ones in which validators may be.
+        activity_threads: how many steps run at once, over all miners.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

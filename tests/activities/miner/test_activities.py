@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ import xarray
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import MinerJobInput, WrittenStore
+from miner.activities import MinerActivities
+from miner.forecasts import Forecaster
 from miner.store_writer import MANIFEST
 from protocol.commitment import accept
 from protocol.manifest import Manifest
@@ -65,6 +69,29 @@ def test_store_is_complete_readable_and_equal_to_the_forecast(make_stage: MakeSt
         check_metadata(path, (folder / path).read_bytes(), LAYOUT, call.identity(job.hotkey))
 
 
+def test_model_that_takes_its_time_is_not_taken_for_dead(make_stage: MakeStage) -> None:
+    stage = make_stage({"name": "calm"})
+    _, job = stage.receive("calm")
+    environment, seen = ActivityEnvironment(), Event()
+    environment.info = replace(environment.info, heartbeat_timeout=timedelta(milliseconds=30))
+    environment.run(stage.activities.fetch_gfs, job)
+    beats: list[object] = []
+
+    def beat(*details: object) -> None:
+        beats.append(details)
+        if len(beats) == 3:
+            seen.set()
+
+    class Thinking(MinerActivities):
+        def _forecaster(self, *given: Any) -> Forecaster:
+            environment.on_heartbeat = beat
+            assert seen.wait(10)
+            return super()._forecaster(*given)
+
+    thinking = Thinking(stage.miners, stage.premises, stage.activities._library, SEED)
+    assert environment.run(thinking.run_inference, job).leads == 4
+
+
 def test_commitment_fits_call_manifest_and_layout_and_the_first_one_stands(make_stage: MakeStage) -> None:
     stage = make_stage({"name": "calm"})
     call, job = stage.receive("calm")
@@ -110,7 +137,7 @@ def test_interrupted_inference_goes_on_at_the_lead_that_was_reported(make_stage:
     again.on_heartbeat = lambda *details: beats.append(details[0])
     again.run(stage.activities.run_inference, job)
     assert early.read_bytes() == b"mark" and late.read_bytes() != b"mark"
-    assert beats == [{"spent": {}, "progress": 4}]
+    assert beats == [{"spent": {}, "progress": 3}, {"spent": {}, "progress": 4}]
 
 
 def test_inputs_are_fetched_once_for_all_miners_of_the_process(make_stage: MakeStage) -> None:
