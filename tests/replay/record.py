@@ -83,7 +83,7 @@ async def _audits(
         client = environment.client
         await add_search_attributes(client)
         now = await environment.get_current_time()
-        audited = {} if lost is None else {(ALONE, lost): ABSENT}
+        audited: dict[tuple[str, int], tuple[ObjectNote, ...]] = {} if lost is None else {(ALONE, lost): ABSENT}
         script = Script([], audits={ALONE: [now + number * FIVE_MINUTES for number in range(count)]}, audited=audited)
         script.faults.update(faults or {})
         async with workers(client, script, 100):
