@@ -1,22 +1,23 @@
-"""Fields that several miners of a run have bit for bit; the database compares, so that few rows are read."""
+"""Fields that several miners of a run have bit for bit; the database compares and counts, so that few rows are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Subquery, Text, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.scores import ScoreFactRow
 from adapters.ledger.values import FaultRecord
-from protocol.clones import Copy, ScoredField, exact_clones
+from protocol.clones import Copy, exact_clones
 from weather.faults import ExactClone
 from weather.score_spec import GATE
 
 _FIELD = (ScoreFactRow.hotkey, ScoreFactRow.lead_hours, ScoreFactRow.variable, ScoreFactRow.level)
+_COMMITTED = (CommitmentRow.run_id == ScoreFactRow.run_id) & (CommitmentRow.hotkey == ScoreFactRow.hotkey)
 
 
 def clone_faults(
@@ -27,31 +28,46 @@ def clone_faults(
     Public baselines are the climatology and the public forecasts that a field was scored beside, and the `inputs`
     of the run, by field digest: who repeats the analysis copies nobody.
     """
-    rows = _shared(session, run_id)
-    public = {row.digest for row in rows if row.digest in (row.climatology, *row.references.values())}
-    if {row.digest for row in rows} <= public:
+    if not (copied := _copied(session, run_id, ())):
         return []
-    public |= set(inputs())
-    fields = {(*row[:4], row.digest) for row in rows if row.digest not in public}
-    shared = [ScoredField(hotkey, digest) for hotkey, *_, digest in fields]
-    order = select(CommitmentRow.hotkey).where(CommitmentRow.run_id == run_id).order_by(CommitmentRow.leaf_index)
-    copies = exact_clones(shared, _scored(session, run_id), session.scalars(order).all())
-    return [_fault(run_id, copy, at) for copy in copies]
+    if not (copied := _copied(session, run_id, inputs())):
+        return []
+    return [_fault(run_id, copy, at) for copy in exact_clones(copied, _scored(session, run_id))]
 
 
-def _shared(session: Session, run_id: str) -> Sequence[Any]:
-    """Each scored field that several miners have, with what it was scored beside."""
-    of_several = (
-        select(ScoreFactRow.forecast_digest)
-        .where(ScoreFactRow.run_id == run_id)
-        .group_by(ScoreFactRow.forecast_digest)
-        .having(func.count(ScoreFactRow.hotkey.distinct()) > 1)
+def _copied(session: Session, run_id: str, inputs: Collection[str]) -> dict[str, Counter[str]]:
+    """How many fields each miner has of each one that committed before it, but for public ones."""
+    owned = _owned(run_id, inputs)
+    later = (
+        select(*_FIELD, owned.c.leaf)
+        .join(owned, owned.c.digest == ScoreFactRow.forecast_digest)
+        .join(CommitmentRow, _COMMITTED)
+        .where(ScoreFactRow.run_id == run_id, owned.c.leaf < CommitmentRow.leaf_index)
+        .distinct()
+        .subquery()
     )
-    digest = ScoreFactRow.forecast_digest.label("digest")
-    beside = (ScoreFactRow.climatology_digest.label("climatology"), ScoreFactRow.reference_digests.label("references"))
-    same = (CommitmentRow.run_id == ScoreFactRow.run_id) & (CommitmentRow.hotkey == ScoreFactRow.hotkey)
-    chosen = select(*_FIELD, digest, *beside).join(CommitmentRow, same)
-    return session.execute(chosen.where(ScoreFactRow.run_id == run_id, digest.in_(of_several))).all()
+    owner = select(CommitmentRow.leaf_index, CommitmentRow.hotkey).where(CommitmentRow.run_id == run_id)
+    owners = {row[0]: row[1] for row in session.execute(owner)}
+    copied: dict[str, Counter[str]] = {}
+    counted = select(later.c.hotkey, later.c.leaf, func.count()).group_by(later.c.hotkey, later.c.leaf)
+    for hotkey, leaf, count in session.execute(counted):
+        copied.setdefault(hotkey, Counter())[owners[leaf]] = count
+    return copied
+
+
+def _owned(run_id: str, inputs: Collection[str]) -> Subquery:
+    """Fields of several miners that are not public, with the first leaf that has each."""
+    digest, here = ScoreFactRow.forecast_digest, ScoreFactRow.run_id == run_id
+    several = select(digest).where(here).group_by(digest).having(func.count(ScoreFactRow.hotkey.distinct()) > 1)
+    beside = type_coerce(ScoreFactRow.reference_digests, Text).contains(digest)
+    public = select(digest).where(here, digest.in_(several), or_(digest == ScoreFactRow.climatology_digest, beside))
+    return (
+        select(digest.label("digest"), func.min(CommitmentRow.leaf_index).label("leaf"))
+        .join(CommitmentRow, _COMMITTED)
+        .where(here, digest.in_(several), digest.not_in(public), digest.not_in(inputs))
+        .group_by(digest)
+        .subquery()
+    )
 
 
 def _scored(session: Session, run_id: str) -> dict[str, int]:
