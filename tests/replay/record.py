@@ -14,6 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities import task_queues
+from activities.messages.audits import ObjectNote
 from activities.messages.run import ForecastRunInput, TriggerInput
 from protocol import names
 from tests.workflows.conftest import add_search_attributes, binary, workers
