@@ -48,6 +48,7 @@ class Stage:
     def miner(self) -> HostileMiner:
         return self.post.miner
 
+    # long: two workers are wired
     async def audits(self, environment: WorkflowEnvironment) -> RetentionAuditResult:
         post, validator, client = self.post, self.validator, environment.client
         reader = ForecastReader(post.client, post.store, QUICK)

@@ -26,6 +26,7 @@ from activities.run_records import LedgerRunRecords, RunDefaults
 from activities.score_records import LedgerScoreRecords
 from adapters.catalog import Catalog
 from adapters.clock import FixedClock
+from adapters.ledger import facts
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ScoreFact
 from adapters.object_store import ObjectStore
@@ -126,8 +127,6 @@ class Validator:
 
     def record(self, *values: ScoreFact | FaultRecord) -> None:
         """Plant facts and faults."""
-        from adapters.ledger import facts
-
         with self.ledger.begin() as session:
             facts.record_facts(session, [value for value in values if isinstance(value, ScoreFact)])
             facts.record_faults(session, [value for value in values if isinstance(value, FaultRecord)])
