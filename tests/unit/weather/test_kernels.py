@@ -1,0 +1,72 @@
+"""The compiled kernels give the bits of plain numpy, for any shape, with and without a mask."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.unit.weather.toy import QUARTER_DEGREE, SMALL_GLOBE, TOY, on_grid, random_triple
+from weather import kernels, sums
+from weather.fields import Field
+from weather.grids import Grid
+
+pytest.importorskip("numba")
+
+
+def shapes() -> Iterator[Grid]:
+    draw = np.random.default_rng(12)
+    for _ in range(200):
+        rows, columns = int(draw.integers(1, 40)), int(draw.integers(1, 90))
+        yield Grid("odd", 89_000_000, -178_000_000 // rows, rows, 0, 4_000_000, columns)
+    yield Grid("wide", 80_000_000, -20_000_000, 7, 0, 100_000, kernels.TILE + 3)
+    yield from (TOY, SMALL_GLOBE)
+
+
+def wild(grid: Grid, seed: int) -> Field:
+    """Any finite bits of float32."""
+    bits = np.random.default_rng(seed).integers(0, 2**32, grid.shape, dtype=np.uint32)
+    values = bits.view(np.float32)
+    return on_grid(grid, np.where(np.isfinite(values), values, 0))
+
+
+def require_equal(fields: tuple[Field, ...], seed: int) -> None:
+    fast = kernels.compiled()
+    assert fast is not None
+    mask = np.random.default_rng(seed).random(fields[0].grid.shape) < 0.4
+    triple = fields[0], fields[1], fields[2]
+    assert sums._fast_sums(fast, *triple) == sums.plain_sums(*triple)
+    assert sums._fast_mask_sums(fast, triple, mask) == (sums.plain_mask_sums(*triple, mask) if mask.any() else [0] * 8)
+    for references in (fields[3:4], fields[3:5]):
+        assert sums._fast_reference_sums(fast, (*triple, *references)) == sums.plain_reference_sums(
+            *triple, *references
+        )
+
+
+def test_the_bits_are_those_of_numpy_for_200_random_shapes():
+    for seed, grid in enumerate(shapes()):
+        require_equal((*random_triple(grid, seed), *random_triple(grid, seed + 1_000)[:2]), seed)
+
+
+def test_the_bits_are_those_of_numpy_for_any_finite_values():
+    for seed, grid in enumerate(list(shapes())[::8]):
+        require_equal(tuple(wild(grid, 10 * seed + number) for number in range(5)), seed)
+
+
+def test_the_bits_are_those_of_numpy_on_the_quarter_degree_grid():
+    require_equal((*random_triple(QUARTER_DEGREE, 1), *random_triple(QUARTER_DEGREE, 2)[:2]), 3)
+
+
+def test_without_numba_the_sums_are_the_same():
+    script = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from tests.unit.weather.toy import *; from weather.sums import *; from weather import kernels\n"
+        "fields = random_triple(SMALL_GLOBE, 7); assert kernels.compiled() is None\n"
+        "print(field_sums(*fields), mask_sums(*fields, np.eye(32, 64, dtype=bool)), "
+        "reference_sums(*fields, fields[:1]))"
+    )
+    plain = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
+    fields = random_triple(SMALL_GLOBE, 7)
+    fast = sums.field_sums(*fields), sums.mask_sums(*fields, np.eye(32, 64, dtype=bool))
+    assert plain == f"{fast[0]} {fast[1]} {sums.reference_sums(*fields, fields[:1])}\n"
