@@ -103,7 +103,6 @@ def url(pattern: str) -> Members:
         (lambda miner: {"access_token": None}, faults.BadAnswer),
         (lambda miner: {"commitment": {"deep": DEEP}}, faults.BadAnswer),
     ],
-    ids=str,
 )
 async def test_a_store_url_or_token_that_does_not_hold_is_refused(
     members: Members, expected: type[faults.Fault], server: Server, miner: HostileMiner, client: MinerClient
