@@ -144,7 +144,7 @@ class ForecastReader:
             body = await transfer.fetch_object(entry)
         except OF_ONE_OBJECT as fault:
             return fault
-        await asyncio.to_thread(self._store.put, body)
+        await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
         return None
 
     def _manifest(self, sha256: str) -> Manifest:
@@ -161,7 +161,7 @@ class ForecastReader:
     async def _fetch_metadata(self, transfer: Transfer, forecast: CommittedForecast, entry: Entry) -> None:
         body = await transfer.fetch_object(entry)
         check_metadata(entry.path, body, forecast.layout, forecast.commitment)
-        await asyncio.to_thread(self._store.put, body)
+        await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
 
     def _wanted(
         self, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
@@ -197,7 +197,7 @@ class ForecastReader:
             return _object_fault(wanted, TransferSlow(wanted.entry.path, expected="the lead within its round"))
         except OF_ONE_OBJECT as fault:
             return _object_fault(wanted, fault)
-        await asyncio.to_thread(self._store.put, body)
+        await asyncio.to_thread(self._store.put_proved, body, wanted.entry.sha256)
         return None
 
 

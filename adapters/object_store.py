@@ -18,7 +18,7 @@ import numpy as np
 from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
 from weather.faults import ConfigurationInvalid, DiskFull, StoreUnavailable
-from weather.fields import Field, field_digest
+from weather.fields import Field
 from weather.grids import Grid
 
 _PCODEC = ChunkConfig(compression_level=8)
@@ -33,6 +33,10 @@ class ObjectStore(ABC):
     @abstractmethod
     def put(self, data: bytes) -> str:
         """Store the bytes unless they are there; return their SHA-256."""
+
+    def put_proved(self, data: bytes, sha256: str) -> None:
+        """Store bytes whose SHA-256 was just computed, unless they are there."""
+        self.put(data)
 
     @abstractmethod
     def get(self, sha256: str) -> bytes:
@@ -59,11 +63,14 @@ class LocalObjects(ObjectStore):
 
     def put(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
+        self.put_proved(data, sha256)
+        return sha256
+
+    def put_proved(self, data: bytes, sha256: str) -> None:
         with storage_faults():
             path = self._path("bytes", sha256)
             if not path.is_file() or path.stat().st_size != len(data):
                 _write(path, data)
-        return sha256
 
     def get(self, sha256: str) -> bytes:
         path = self._path("bytes", sha256)
@@ -89,9 +96,10 @@ class LocalObjects(ObjectStore):
         stream = _read(path, values.nbytes + _SLACK_BYTES)
         if not _decoded(stream, values.reshape(-1)):
             _discard(path, "it is not one pcodec stream of the grid", f"{len(stream)} bytes", f"shape {grid.shape}")
-        if (found := field_digest(values)) != digest:
-            _discard(path, "its field digest is another", found, digest)
-        return Field.of(grid, variable, level, valid_time, values)
+        field = Field.of(grid, variable, level, valid_time, values)
+        if field.digest != digest:
+            _discard(path, "its field digest is another", field.digest, digest)
+        return field
 
     def _path(self, kind: str, digest: str) -> Path:
         if not _SHA256.match(digest):

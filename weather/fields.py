@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class Field:
     def __str__(self) -> str:
         return f"{self.short_name} ({self.unit}) of {self.valid_time:%Y-%m-%dT%H:%MZ} on {self.grid.name}"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the little-endian bytes of the values."""
         return field_digest(self.values)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.unit.weather.toy import QUARTER_DEGREE, TOY, VALID_TIME, ZERO, Q, toy_field
+from tests.unit.weather.toy import P1, QUARTER_DEGREE, TOY, VALID_TIME, ZERO, Q, toy_field
 from weather.field_sets import FieldEntry, field_set_document, set_digest
 from weather.fields import Field, field_digest, short_name
 from weather.sums import field_sums
@@ -101,3 +101,8 @@ def test_there_are_69_fields_with_names_and_ordered_bounds():
     assert bounds("u", 400) == (-150, 150)
     assert bounds("z", 500) == (44_000, 60_500)
     assert bounds("q", 50) == (-0.0005, 0.04)
+
+
+def test_the_digest_of_a_field_is_computed_once() -> None:
+    field = toy_field(P1)
+    assert field.digest is field.digest
