@@ -73,7 +73,7 @@ def conform(  # noqa: PLR0913
     report = asyncio.run(examining())
     if next(one.result for one in report.checks if one.check == SIGNED_ANSWER) != "pass":
         tell(f"if the miner does not know this validator yet, its registry needs:\n\n{report.registry}")
-    emit(report, as_json=as_json, hide=("registry", "seconds"))
+    emit(report, as_json=as_json, hide=("registry", "page", "seconds"))
     if report.failed or report.skipped:
         raise typer.Exit(FAULT)
 

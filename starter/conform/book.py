@@ -15,6 +15,24 @@ from adapters.telemetry import scrub
 from protocol.problems import Refusal
 from weather.faults import MinerFault
 
+PAGES = {
+    "0": "protocol/README.md",
+    "1": "protocol/tokens.md",
+    "2.1": "protocol/README.md",
+    "2.2": "joining.md",
+    "2.3": "protocol/forecast-request.md",
+    "2.4": "protocol/commitment.md",
+    "2.5": "protocol/kerchunk-request.md",
+    "2.6": "joining.md",
+    "3": "protocol/store.md",
+    "4.1": "protocol/store.md",
+    "4.2": "protocol/commitment.md",
+    "4.4": "protocol/receipt.md",
+    "5.1": "protocol/store.md",
+    "5.2": "joining.md",
+    "5.3": "joining.md",
+}
+
 
 class Broken(Exception):
     """A check does not hold; without `expected` it is what the check says."""
@@ -32,13 +50,14 @@ NOT_CONFORM = (Broken, MinerFault, Refusal, ValueError, httpx.HTTPError, Timeout
 
 
 class Finding(BaseModel):
-    """What became of one check; `paragraph` is of the protocol."""
+    """What became of one check; `paragraph` is of the protocol, `page` the file below `docs/` that tells of it."""
 
     model_config = ConfigDict(frozen=True)
 
     check: str
     result: Literal["pass", "fail", "skip"]
     paragraph: str
+    page: str
     found: str | None
     expected: str
     seconds: float
@@ -78,6 +97,7 @@ class Check:
             check=self.name,
             result=result,
             paragraph=f"§{self.paragraph}",
+            page=PAGES[self.paragraph],
             found=found,
             expected=expected or self.says,
             seconds=round(time.monotonic() - began, 3) if began else 0,
