@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from fractions import Fraction
 from functools import partial, reduce
-from math import fsum, isfinite
+from math import isfinite
 from operator import add
 
 import numpy as np
@@ -130,7 +130,7 @@ def mask_sums(forecast: Field, truth: Field, climatology: Field, mask: npt.NDArr
         raise ValueError(f"mask of shape {mask.shape} does not choose cells of grid {forecast.grid.name}")
     fields, fast = (forecast, truth, climatology), kernels.compiled()
     sums = _fast_mask_sums(fast, fields, mask) if fast else plain_mask_sums(*fields, mask)
-    inside = FieldSums(fsum(_weights_inside(forecast.grid, mask)), *sums)
+    inside = FieldSums(_weight_inside(forecast.grid, mask), *sums)
     _prove(inside, forecast, {"truth": truth, "climatology": climatology})
     return inside
 
@@ -160,7 +160,7 @@ def plain_sums(forecast: Field, truth: Field, climatology: Field) -> list[float]
 
 def plain_mask_sums(forecast: Field, truth: Field, climatology: Field, mask: npt.NDArray[np.bool_]) -> list[float]:
     """D to PQ over the cells of a mask: the definition of the bits."""
-    weights = _weights_inside(forecast.grid, mask)
+    weights = np.broadcast_to(forecast.grid.row_weights[:, None], mask.shape)[mask]
     region = np.zeros(weights.size, dtype=np.intp)
     terms = _terms(forecast, truth, climatology)
     return [float(np.bincount(region, weights=weights * term[mask])[0]) for term in terms]
@@ -232,8 +232,10 @@ def _fast_reference_sums(fast: kernels.Kernels, fields: Sequence[Field]) -> list
     return [error, s, s2, ps, distance, mixed, other]
 
 
-def _weights_inside(grid: Grid, mask: npt.NDArray[np.bool_]) -> Cells:
-    return np.broadcast_to(grid.row_weights[:, None], mask.shape)[mask]
+def _weight_inside(grid: Grid, mask: npt.NDArray[np.bool_]) -> float:
+    """What `fsum` over the weights of the cells gives: their exact sum, rounded once."""
+    counts = np.count_nonzero(mask, axis=1).tolist()
+    return float(sum(count * Fraction(weight) for count, weight in zip(counts, grid.row_weights.tolist(), strict=True)))
 
 
 def _terms(forecast: Field, truth: Field, climatology: Field) -> list[Cells]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from math import fsum
 
 import numpy as np
 import pytest
@@ -56,6 +57,13 @@ def test_the_bits_are_those_of_numpy_for_any_finite_values():
 
 def test_the_bits_are_those_of_numpy_on_the_quarter_degree_grid():
     require_equal((*random_triple(QUARTER_DEGREE, 1), *random_triple(QUARTER_DEGREE, 2)[:2]), 3)
+
+
+def test_the_weight_of_a_mask_is_the_correctly_rounded_sum_of_its_cells():
+    for seed, grid in enumerate([*list(shapes())[::20], QUARTER_DEGREE]):
+        mask = np.random.default_rng(seed).random(grid.shape) < 0.3
+        weights = np.broadcast_to(grid.row_weights[:, None], grid.shape)[mask]
+        assert sums._weight_inside(grid, mask) == fsum(weights)
 
 
 def test_without_numba_the_sums_are_the_same():
