@@ -235,7 +235,10 @@ def _fast_reference_sums(fast: kernels.Kernels, fields: Sequence[Field]) -> list
 def _weight_inside(grid: Grid, mask: npt.NDArray[np.bool_]) -> float:
     """What `fsum` over the weights of the cells gives: their exact sum, rounded once."""
     counts = np.count_nonzero(mask, axis=1).tolist()
-    return float(sum(count * Fraction(weight) for count, weight in zip(counts, grid.row_weights.tolist(), strict=True)))
+    ratios = [weight.as_integer_ratio() for weight in grid.row_weights.tolist()]
+    finest = max(divisor for _, divisor in ratios)
+    exact = sum(count * whole * (finest // divisor) for count, (whole, divisor) in zip(counts, ratios, strict=True))
+    return exact / finest  # of two integers: correctly rounded
 
 
 def _terms(forecast: Field, truth: Field, climatology: Field) -> list[Cells]:
