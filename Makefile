@@ -24,7 +24,8 @@ real: setup
 	$(BIN)/pytest -q tests/activities/archives
 
 test: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/fuzz
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/fuzz
 
 chaos: setup
 	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks
