@@ -17,6 +17,7 @@ from tests.attacks.world import Outcome, World, play
 ATTACKS = (*commitments.ATTACKS, *manifests.ATTACKS, *chunks.ATTACKS, *forecasts.ATTACKS)
 HONEST = ("honest-1", "honest-2", "honest-3")
 WORKER_BYTES = 2**30
+SLOT_SECONDS = 30  # a lead: at most 15 chunks, four at a time, each with 3 s; and the load of the machine
 
 Scopes = set[tuple[str, int, str, str]]
 
@@ -109,3 +110,7 @@ def test_a_redirect_reaches_nobody(gallery: Gallery) -> None:
 
 def test_no_attack_takes_the_memory_of_the_worker(gallery: Gallery) -> None:
     assert gallery.attacked.peak_worker_bytes < WORKER_BYTES
+
+
+def test_no_attack_holds_a_slot_beyond_its_budget(gallery: Gallery) -> None:
+    assert 0 < gallery.attacked.longest_attempt_seconds < SLOT_SECONDS

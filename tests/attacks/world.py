@@ -31,6 +31,7 @@ from adapters.ledger.facts import facts_of
 from adapters.ledger.values import FaultRecord, ScoreFact
 from adapters.ledger.views import BoardRow, board_rows, faults_by_miner
 from adapters.temporal_client import connect
+from protocol import names
 from protocol.facts import fact_document
 from protocol.identity import PrivateKey
 from protocol.layout import Layout, load_layout
@@ -163,6 +164,7 @@ class Outcome:
     facts: list[ScoreFact]
     outcome: str
     peak_worker_bytes: int
+    longest_attempt_seconds: float
 
     def documents(self, hotkey: str) -> list[bytes]:
         """The proofs of one miner's facts, which hold every bit of them."""
@@ -185,9 +187,12 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
             async with supervise(processes, lock=folder.lock) as supervisor:
                 with _watching(await supervisor.ready_pid("worker-hybrid")) as peak:
                     run_id, outcome = await _run(stack, world.init_time)
+                    longest = await _longest_attempt(stack, run_id, miners)
         with Ledger(folder.ledger_url) as ledger, ledger.read() as session:
             rows = {row.name: row for row in board_rows(session, run_id)}
-            return Outcome(rows, faults_by_miner(session, run_id), facts_of(session, run_id), outcome, max(peak))
+            return Outcome(
+                rows, faults_by_miner(session, run_id), facts_of(session, run_id), outcome, max(peak), longest
+            )
     finally:
         folder.close()
 
@@ -199,6 +204,22 @@ async def _run(stack: EmbeddedStack, init_time: datetime) -> tuple[str, str]:
         ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL
     )
     return request.workflow_id, result.outcome
+
+
+async def _longest_attempt(stack: EmbeddedStack, run_id: str, miners: Iterable[Miner]) -> float:
+    """How long any attempt held its slot, over the workflows of all miners and both passes."""
+    client = await connect(stack.temporal_address, NAMESPACE)
+    ids = [names.miner_workflow_id(run_id, miner.key.hotkey) for miner in miners]
+    ids += [names.pass_workflow_id(run_id, "day1_qc"), names.pass_workflow_id(run_id, "era5_final", 24)]
+    longest = 0.0
+    for workflow_id in ids:
+        started: dict[int, float] = {}
+        async for event in client.get_workflow_handle(workflow_id).fetch_history_events():
+            started[event.event_id] = event.event_time.ToMicroseconds() / 1e6
+            for ended in (event.activity_task_completed_event_attributes, event.activity_task_failed_event_attributes):
+                if ended.started_event_id:
+                    longest = max(longest, started[event.event_id] - started[ended.started_event_id])
+    return longest
 
 
 def _save_keys(key_file: Callable[[str], Path], miners: Iterable[Miner]) -> None:
