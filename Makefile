@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: setup demo test check lint real chaos fuzz lock hooks histories
+.PHONY: setup demo test check lint real chaos bench fuzz lock hooks histories
 
 setup: $(INSTALLED)
 
@@ -29,6 +29,9 @@ test: setup
 
 chaos: setup
 	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks
+
+bench: setup
+	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
 
 fuzz: setup
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -q -n 2 --timeout 0 tests/fuzz

@@ -22,7 +22,12 @@ def decode(payload: bytes) -> bytes:
     codec, raw_bytes = REQUEST.unpack_from(payload)
     chunk = payload[REQUEST.size :]
     _limit_memory(SPARE_BYTES + 8 * raw_bytes)
-    return _DECODERS[codec.rstrip(b"\0")](chunk, raw_bytes)
+    return decoded(codec.rstrip(b"\0").decode(), chunk, raw_bytes)
+
+
+def decoded(codec: str, chunk: bytes, raw_bytes: int) -> bytes:
+    """The same without a limit of memory; not for foreign bytes."""
+    return _DECODERS[codec](chunk, raw_bytes)
 
 
 def _zstd(chunk: bytes, raw_bytes: int) -> bytes:
@@ -50,10 +55,10 @@ def _check_frame(chunk: bytes, raw_bytes: int) -> None:
 
 def _pcodec(chunk: bytes, raw_bytes: int) -> bytes:
     values = np.empty(raw_bytes // 4, dtype="<f4")
+    if _fills(chunk[:-1], values):
+        raise ValueError("input left over")
     if not _fills(chunk, values):
         raise ValueError(f"not exactly {values.size} values")
-    if _fills(chunk[:-1], np.empty_like(values)):
-        raise ValueError("input left over")
     return values.tobytes()
 
 
@@ -73,4 +78,4 @@ def _limit_memory(more_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-_DECODERS = {b"zstd": _zstd, b"pcodec": _pcodec}
+_DECODERS = {"zstd": _zstd, "pcodec": _pcodec}
