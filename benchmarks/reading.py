@@ -32,7 +32,7 @@ from protocol.registry import RosterEntry
 from weather.fields import Field
 from weather.sums import field_sums
 
-REPEATS = 9
+REPEATS = 15
 STAGES = ("transfer", "SHA-256", "keep and read back", "decode in the child", "canonical field", "sums")
 
 
