@@ -34,7 +34,7 @@ from weather import faults
 
 FIELDS = LAYOUT.fields()
 RAW = LAYOUT.raw_bytes
-QUICK = TransferBudget(first_byte_seconds=0.3, base_seconds=0.3, lead_round_seconds=5.0, manifest_round_seconds=5.0)
+QUICK = TransferBudget(first_byte_seconds=2.0, base_seconds=2.0, lead_round_seconds=10.0, manifest_round_seconds=10.0)
 
 
 @pytest.fixture(scope="module")

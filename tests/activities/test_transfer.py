@@ -22,7 +22,7 @@ from weather import faults
 
 CHUNK = "t/c/0/0/0/0"
 MANIFEST = "manifest.json"
-QUICK = TransferBudget(first_byte_seconds=0.2, base_seconds=0.4, bytes_per_second=1_000_000)
+QUICK = TransferBudget(first_byte_seconds=1.5, base_seconds=2.0, bytes_per_second=1_000_000)
 
 
 @pytest.fixture(scope="module")

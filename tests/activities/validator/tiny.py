@@ -40,7 +40,7 @@ from tests.hostile_miner import (
 from weather.score_spec import ScoreSpec, load_rules
 
 BYSTANDER = "b" * 64
-QUICK = TransferBudget(first_byte_seconds=0.3, base_seconds=0.3, lead_round_seconds=5.0, manifest_round_seconds=5.0)
+QUICK = TransferBudget(first_byte_seconds=2.0, base_seconds=2.0, lead_round_seconds=10.0, manifest_round_seconds=10.0)
 
 
 def tiny_rules() -> ScoreSpec:
