@@ -124,7 +124,7 @@ def test_150_mutated_messages_neither_crash_nor_hang_and_what_passes_is_proved(
 def test_a_child_that_takes_too_much_is_the_sources_fault_and_the_next_message_decodes(order: str) -> None:
     body = order.encode().ljust(32, b"\0")
     hostile = b"GRIB\0\0\0\2" + (20 + len(body)).to_bytes(8, "big") + body + b"7777"
-    pool = ChildPool("tests.activities.hostile:decode_or_misbehave", memory_mib=512, wall_seconds=1, cpu_seconds=1)
+    pool = ChildPool("tests.activities.hostile:decode_or_misbehave", memory_mib=512, wall_seconds=5, cpu_seconds=2)
     with pool:
         decoder = GribDecoder(pool)
         with pytest.raises(SourceCorrupt, match="decode"):
