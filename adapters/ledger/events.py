@@ -27,10 +27,10 @@ class Change(NamedTuple):
 
 
 def record_event(session: Session, run: ForecastRunRow, change: Change) -> None:
-    """Store the event; its id is a function of type, subject and key."""
+    """Store the event."""
     session.add(
         EventRow(
-            id=str(uuid5(NAMESPACE, f"{PREFIX}{change.type}|{change.subject}|{change.key}")),
+            id=event_id(change),
             type=PREFIX + change.type,
             source=f"/validators/{run.validator_hotkey}/{run.run_id}",
             subject=change.subject,
@@ -38,6 +38,11 @@ def record_event(session: Session, run: ForecastRunRow, change: Change) -> None:
             data={"run": run.run_id} | change.data,
         )
     )
+
+
+def event_id(change: Change) -> str:
+    """A function of type, subject and key."""
+    return str(uuid5(NAMESPACE, f"{PREFIX}{change.type}|{change.subject}|{change.key}"))
 
 
 def events_of(session: Session, run_id: str) -> list[EventRow]:

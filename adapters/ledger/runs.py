@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
-from adapters.ledger.events import Change, record_event
+from adapters.ledger.events import Change, event_id, record_event
 from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.tables.events import EventRow
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import Closing, NewRun, Window
@@ -61,9 +62,11 @@ def reach_run(session: Session, run_id: str, to: str, reason: str, at: datetime)
 
 
 def record_cancelled(session: Session, run_id: str, at: datetime) -> None:
-    """Tell that the run's workflow was cancelled; the row stays, and a restart adopts it."""
+    """Tell once that the run's workflow was cancelled; the row stays, and a restart adopts it."""
     run = changed_run(session, run_id)
-    record_event(session, run, Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"}))
+    change = Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"})
+    if session.get(EventRow, event_id(change)) is None:
+        record_event(session, run, change)
 
 
 def set_window(session: Session, run_id: str, window: Window) -> ForecastRunRow:

@@ -97,7 +97,7 @@ async def test_an_open_run_says_what_it_waits_for_until_when_and_how_far_it_is(c
         await ended(run)
 
 
-async def test_a_cancelled_run_and_its_children_end_as_cancelled(client: Client) -> None:
+async def test_a_cancelled_run_and_its_children_end_as_cancelled_and_it_is_told_once(client: Client) -> None:
     script = Script(
         MINERS,
         commit_wait=timedelta(hours=1),
@@ -111,6 +111,7 @@ async def test_a_cancelled_run_and_its_children_end_as_cancelled(client: Client)
         async with asyncio.timeout(10):
             await ended(run)
             assert [await status_at_end(part) for part in parts] == [WorkflowExecutionStatus.CANCELED] * len(MINERS)
+    assert [call.run_id for call in script.calls["cancel_run"]] == [run.id]
 
 
 async def test_forty_miners_stay_far_below_the_bars_of_history(client: Client) -> None:

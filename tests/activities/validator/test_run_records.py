@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from activities import documents
-from activities.messages.run import AdvanceRun, ForecastRunInput, FreezeRoster, OpenCommitWindow, SealRun
+from activities.messages.run import AdvanceRun, CancelRun, ForecastRunInput, FreezeRoster, OpenCommitWindow, SealRun
 from adapters.catalog import Catalog
-from adapters.ledger import commitments, facts, runs
+from adapters.ledger import commitments, events, facts, runs
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.values import ReceivedCommitment
 from protocol.commitment import Commitment
@@ -261,3 +261,15 @@ def test_a_step_that_was_never_taken_and_is_not_legal_is_a_conflict(validator: V
             validator.runs.advance_run,
             AdvanceRun(run_id=opened.run.run_id, to="final_scoring_triggered", reason="", at=T0),
         )
+
+
+def test_a_cancelled_run_leaves_its_row_and_tells_of_it_once(validator: Validator) -> None:
+    run = validator.open().run
+    cancel = CancelRun(run_id=run.run_id, at=OPENED)
+    for _ in range(2):
+        do(validator.runs.cancel_run, cancel)
+    with validator.ledger.read() as session:
+        row = runs.get_run(session, run.run_id)
+        told = [event.type for event in events.events_of(session, run.run_id)]
+    assert row is not None and row.status == "pending"
+    assert told.count("io.barograph.run.cancelled") == 1
