@@ -20,7 +20,8 @@ from activities.downloads import VerifiedDownloads
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.peers import LedgerPeers
-from activities.run_records import LedgerRunRecords, RunDefaults
+from activities.run_opening import LedgerRunOpening, RunDefaults
+from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
 from activities.signatures import audits, miners, runs, scores
@@ -142,16 +143,11 @@ class Wiring:
 
 
 def _control(wiring: Wiring) -> Activities:
-    run_records = LedgerRunRecords(
-        wiring.ledger,
-        wiring.store,
-        wiring.catalog,
-        wiring.registry,
-        wiring.defaults(),
-        wiring.clock,
-        wiring.hotkey,
-    )
+    ledger, store, catalog, defaults = wiring.ledger, wiring.store, wiring.catalog, wiring.defaults()
+    opening = LedgerRunOpening(ledger, store, catalog, wiring.registry, defaults, wiring.clock)
+    run_records = LedgerRunRecords(ledger, store, catalog, defaults, wiring.clock, wiring.hotkey)
     return [
+        *_methods(opening, runs.RunOpening),
         *_methods(run_records, runs.RunRecords),
         *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
         *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),

@@ -30,7 +30,7 @@ from activities.messages.run import (
 )
 from activities.messages.scoring import MinersSettled, ScoringPassResult, VerifiedMiner
 from activities.messages.status import RunProgress, RunStatus, Why
-from activities.signatures.runs import Children, RunRecords
+from activities.signatures.runs import Children, RunOpening, RunRecords
 from activities.signatures.sources import Sources
 from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
@@ -112,7 +112,7 @@ class ForecastRun:
                 "a run has one id", found=workflow.info().workflow_id, expected=request.workflow_id
             )
         run = await workflow.execute_activity_method(
-            RunRecords.open_run, request, summary="open the run", **policies.RECORD
+            RunOpening.open_run, request, summary="open the run", **policies.RECORD
         )
         campaign = [display.CAMPAIGN.value_set(request.campaign.name)] if request.campaign else []
         workflow.upsert_search_attributes(
@@ -127,7 +127,7 @@ class ForecastRun:
 
     async def _freeze_roster(self, run: Run) -> Roster:
         return await workflow.execute_activity_method(
-            RunRecords.freeze_roster, FreezeRoster(run=run), summary="freeze the roster", **policies.RECORD
+            RunOpening.freeze_roster, FreezeRoster(run=run), summary="freeze the roster", **policies.RECORD
         )
 
     async def _fetch_inputs(self, run: Run) -> Inputs:
@@ -148,7 +148,7 @@ class ForecastRun:
 
     async def _open_window(self, run: Run, inputs: Inputs, roster: Roster) -> OpenedRun | None:
         window = await workflow.execute_activity_method(
-            RunRecords.open_commit_window,
+            RunOpening.open_commit_window,
             OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest),
             summary="open the commit window",
             **policies.RECORD,

@@ -25,7 +25,7 @@ from activities.messages.run import (
 )
 
 
-class RunRecords(ABC):
+class RunOpening(ABC):
     """The row, the roster and the window of one run."""
 
     @activity.defn
@@ -42,6 +42,10 @@ class RunRecords(ABC):
     @abstractmethod
     def open_commit_window(self, request: OpenCommitWindow) -> CommitWindow:
         """Fix the call and its deadline; again: the first window."""
+
+
+class RunRecords(ABC):
+    """The steps of an opened run, until it is closed."""
 
     @activity.defn
     @abstractmethod

@@ -60,7 +60,7 @@ from activities.messages.scoring import (
     TruthSet,
 )
 from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
-from activities.signatures.runs import Children, RunRecords
+from activities.signatures.runs import Children, RunOpening, RunRecords
 from activities.signatures.scores import Scorer, ScoreRecords
 from activities.signatures.sources import Sources
 from protocol import names
@@ -68,7 +68,7 @@ from tests.workflows.script import DIGEST, REF, Script
 from weather.faults import NoCommitment
 
 
-class FakeRuns(RunRecords):
+class FakeRuns(RunOpening, RunRecords):
     def __init__(self, script: Script) -> None:
         self.script = script
 

@@ -29,7 +29,7 @@ def received(opened: Opened, root: str = "5" * 64) -> ReceivedCommitment:
 
 def test_a_run_has_no_call_before_its_window_is_open(validator: Validator, side: LedgerCommitments) -> None:
     assert side.call_of("forecast/2026-11-22T18Z") is None
-    do(validator.runs.freeze_roster, FreezeRoster(run=do(validator.runs.open_run, LIVE)))
+    do(validator.opening.freeze_roster, FreezeRoster(run=do(validator.opening.open_run, LIVE)))
     assert side.call_of("forecast/2026-11-22T18Z") is None
 
 

@@ -64,7 +64,7 @@ def codes(validator: Validator, run_id: str) -> dict[int, tuple[str, str, str]]:
 
 
 def test_what_an_input_leaves_out_is_resolved_from_the_settings(validator: Validator) -> None:
-    run = do(validator.runs.open_run, LIVE)
+    run = do(validator.opening.open_run, LIVE)
     assert (run.network, run.run_id, run.purpose, run.grid) == ("test", "forecast/2026-11-22T18Z", "live", GRID)
     assert run.layout_digest == Catalog().layout(GRID).digest
     assert run.score_spec_digest == Catalog().rules(GRID).digest
@@ -75,16 +75,16 @@ def test_what_an_input_leaves_out_is_resolved_from_the_settings(validator: Valid
 
 def test_a_hindcast_is_kept_open_for_the_whole_truth_budget_from_now(validator: Validator) -> None:
     validator.clock.advance(timedelta(days=60))
-    run = do(validator.runs.open_run, HINDCAST)
+    run = do(validator.opening.open_run, HINDCAST)
     assert (run.run_id, run.purpose) == ("campaign/demo/forecast/2026-11-22T18Z", "hindcast")
     assert run.close_by == validator.clock.now() + timedelta(days=10)
 
 
 def test_a_run_that_is_opened_again_is_the_first_one(validator: Validator) -> None:
-    first = do(validator.runs.open_run, LIVE)
+    first = do(validator.opening.open_run, LIVE)
     validator.clock.advance(timedelta(hours=1))
     restarted = validator.with_defaults(truth_budget=timedelta(days=3), seal_grace=timedelta(0))
-    assert do(restarted.runs.open_run, LIVE) == first
+    assert do(restarted.opening.open_run, LIVE) == first
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_an_input_that_does_not_hold_is_refused_with_what_was_expected(
     validator: Validator, changes: dict, found: str, expected: str
 ) -> None:
     with pytest.raises(ConfigurationInvalid) as refused:
-        do(validator.runs.open_run, LIVE.model_copy(update=changes))
+        do(validator.opening.open_run, LIVE.model_copy(update=changes))
     assert (refused.value.found, refused.value.expected) == (found, expected)
 
 
@@ -109,7 +109,7 @@ def test_a_grid_of_ones_own_is_data(validator: Validator, tmp_path: Path) -> Non
     for kind, document in (("layout", Catalog().layout(GRID).canonical), ("rules", Catalog().rules(GRID).canonical)):
         (tmp_path / f"mine.{kind}.json").write_bytes(document.replace(b'"5p625-small"', b'"mine"'))
     validator.catalog = Catalog(tmp_path)
-    assert do(validator.runs.open_run, LIVE.model_copy(update={"grid": "mine"})).grid == "mine"
+    assert do(validator.opening.open_run, LIVE.model_copy(update={"grid": "mine"})).grid == "mine"
 
 
 def test_a_hindcast_without_campaign_and_an_odd_hour_are_no_input() -> None:
@@ -120,10 +120,10 @@ def test_a_hindcast_without_campaign_and_an_odd_hour_are_no_input() -> None:
 
 
 def test_the_first_roster_stands_although_the_registry_changes(validator: Validator) -> None:
-    run = do(validator.runs.open_run, LIVE)
-    first = do(validator.runs.freeze_roster, FreezeRoster(run=run))
+    run = do(validator.opening.open_run, LIVE)
+    first = do(validator.opening.freeze_roster, FreezeRoster(run=run))
     validator.miners = (ALICE, BOB, CAROL)
-    assert do(validator.runs.freeze_roster, FreezeRoster(run=run)) == first
+    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)) == first
     assert [miner.hotkey for miner in first.miners] == sorted([ALICE.hotkey, BOB.hotkey])
     assert first.roster_digest == registry(ALICE, BOB).roster().digest
     kept = documents.roster(validator.store, first.entries)
@@ -134,16 +134,16 @@ def test_the_first_roster_stands_although_the_registry_changes(validator: Valida
 
 def test_an_empty_roster_stands_too(validator: Validator) -> None:
     validator.miners = ()
-    run = do(validator.runs.open_run, LIVE)
-    assert do(validator.runs.freeze_roster, FreezeRoster(run=run)).miners == ()
+    run = do(validator.opening.open_run, LIVE)
+    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)).miners == ()
     validator.miners = (ALICE,)
-    assert do(validator.runs.freeze_roster, FreezeRoster(run=run)).miners == ()
+    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)).miners == ()
 
 
 def test_the_hotkeys_above_the_limit_of_an_address_are_not_on_the_roster(validator: Validator) -> None:
-    run = do(validator.runs.open_run, LIVE)
+    run = do(validator.opening.open_run, LIVE)
     crowded = validator.with_defaults(hotkeys_per_address=1)
-    assert len(do(crowded.runs.freeze_roster, FreezeRoster(run=run)).miners) == 1
+    assert len(do(crowded.opening.freeze_roster, FreezeRoster(run=run)).miners) == 1
 
 
 def test_a_live_window_ends_after_the_wait_and_the_call_says_so(validator: Validator) -> None:
@@ -179,20 +179,20 @@ def test_leads_that_a_late_opening_lost_are_void_for_all_by_us(validator: Valida
 
 
 def test_leads_that_late_inputs_lost_are_void_for_all_by_the_source(validator: Validator) -> None:
-    run = do(validator.runs.open_run, LIVE)
-    roster = do(validator.runs.freeze_roster, FreezeRoster(run=run))
+    run = do(validator.opening.open_run, LIVE)
+    roster = do(validator.opening.freeze_roster, FreezeRoster(run=run))
     validator.clock.advance(timedelta(hours=3))
     request = OpenCommitWindow(run=run, inputs=validator.inputs(), roster_digest=roster.roster_digest)
-    assert do(validator.runs.open_commit_window, request).first_lead_hours == 12
+    assert do(validator.opening.open_commit_window, request).first_lead_hours == 12
     assert codes(validator, run.run_id) == {6: ("InputsLate", "V", "*")}
 
 
 def test_a_run_that_no_lead_is_left_to_has_no_call(validator: Validator) -> None:
     validator.clock.advance(timedelta(days=11))
-    run = do(validator.runs.open_run, LIVE)
+    run = do(validator.opening.open_run, LIVE)
     request = OpenCommitWindow(run=run, inputs=validator.inputs(), roster_digest="0" * 64)
     for _ in range(2):
-        window = do(validator.runs.open_commit_window, request)
+        window = do(validator.opening.open_commit_window, request)
         assert (window.call, window.first_lead_hours) == (None, None)
     assert codes(validator, run.run_id) == dict.fromkeys((6, 12, *FINAL_LEADS), ("RunLate", "V", "*"))
     assert leaves(validator) == []
@@ -213,7 +213,7 @@ def test_the_first_window_stands_although_settings_and_inputs_have_changed(valid
     restarted = validator.with_defaults(wait=timedelta(minutes=5), min_window=timedelta(hours=9))
     other = restarted.inputs(SOURCE.model_copy(update={"offset": 7}))
     request = OpenCommitWindow(run=opened.run, inputs=other, roster_digest=opened.roster.roster_digest)
-    assert do(restarted.runs.open_commit_window, request) == opened.window
+    assert do(restarted.opening.open_commit_window, request) == opened.window
     assert codes(validator, opened.run.run_id) == {}
 
 

@@ -22,7 +22,8 @@ from activities.messages.run import (
     Run,
 )
 from activities.miner_records import LedgerMinerRecords
-from activities.run_records import LedgerRunRecords, RunDefaults
+from activities.run_opening import LedgerRunOpening, RunDefaults
+from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from adapters.catalog import Catalog
 from adapters.clock import FixedClock
@@ -93,8 +94,12 @@ class Validator:
 
     @property
     def runs(self) -> LedgerRunRecords:
-        return LedgerRunRecords(
-            self.ledger, self.store, self.catalog, lambda: registry(*self.miners), self.defaults, self.clock, VALIDATOR
+        return LedgerRunRecords(self.ledger, self.store, self.catalog, self.defaults, self.clock, VALIDATOR)
+
+    @property
+    def opening(self) -> LedgerRunOpening:
+        return LedgerRunOpening(
+            self.ledger, self.store, self.catalog, lambda: registry(*self.miners), self.defaults, self.clock
         )
 
     @property
@@ -120,10 +125,10 @@ class Validator:
 
     def open(self, request: ForecastRunInput = LIVE) -> Opened:
         """A run whose roster is frozen and whose window is open."""
-        run = do(self.runs.open_run, request)
-        roster = do(self.runs.freeze_roster, FreezeRoster(run=run))
+        run = do(self.opening.open_run, request)
+        roster = do(self.opening.freeze_roster, FreezeRoster(run=run))
         opening = OpenCommitWindow(run=run, inputs=self.inputs(), roster_digest=roster.roster_digest)
-        return Opened(run, roster, do(self.runs.open_commit_window, opening), self.store)
+        return Opened(run, roster, do(self.opening.open_commit_window, opening), self.store)
 
     def record(self, *values: ScoreFact | FaultRecord) -> None:
         """Plant facts and faults."""
