@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, TypeVar
 
@@ -32,12 +32,14 @@ class FaultScope:
 
     Attributes:
         effect: W, worst for this hotkey; V, void for all miners whatever the hotkey.
+        generation: a score of a higher one is not touched.
     """
 
     hotkey: str
     scope: CaseKey
     effect: Literal["W", "V"]
     code: str
+    generation: int = 1
 
     def covers(self, key: CaseKey) -> bool:
         """Whether the case lies in the scope."""
@@ -51,11 +53,15 @@ class RunRecord:
     Attributes:
         roster: hotkeys that are ranked, so without those that declined a hindcast.
         scores: nano by (hotkey, case).
+        generations: of those scores that a rerun made, by (hotkey, case).
+        entrants: our own forecasts; ranked if scored in each counted case, and never needed for one to count.
     """
 
     roster: tuple[str, ...]
     scores: Mapping[tuple[str, CaseKey], int]
     faults: Sequence[FaultScope] = ()
+    generations: Mapping[tuple[str, CaseKey], int] = field(default_factory=dict)
+    entrants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,10 @@ def decide_close(spec: ScoreSpec, record: RunRecord) -> Closing:
     keys = tuple(case.key for case in counted)
     if outcome == "void":
         return Closing(outcome, reason, coverage, keys, void, {}, {}, {})
-    parts = _group_scores(spec.era5_final.groups, cases, counted, record)
-    scores = _round_scores(spec.era5_final.groups, parts, record.roster)
-    return Closing(outcome, reason, coverage, keys, void, parts, scores, lead_scores(counted, record))
+    ranked = replace(record, roster=(*record.roster, *_complete_entrants(keys, record)))
+    parts = _group_scores(spec.era5_final.groups, cases, counted, ranked)
+    scores = _round_scores(spec.era5_final.groups, parts, ranked.roster)
+    return Closing(outcome, reason, coverage, keys, void, parts, scores, lead_scores(counted, ranked))
 
 
 def lead_scores(counted: Sequence[Case], record: RunRecord) -> dict[tuple[str, int], int]:
@@ -123,11 +130,23 @@ def lead_scores(counted: Sequence[Case], record: RunRecord) -> dict[tuple[str, i
 
 def _worst(keys: Sequence[CaseKey], record: RunRecord) -> set[tuple[str, CaseKey]]:
     faults = [fault for fault in record.faults if fault.effect == "W"]
-    return {(fault.hotkey, key) for fault in faults for key in keys if fault.covers(key)}
+    return {
+        (fault.hotkey, key)
+        for fault in faults
+        for key in keys
+        if fault.covers(key) and record.generations.get((fault.hotkey, key), 1) <= fault.generation
+    }
+
+
+def _complete_entrants(keys: Sequence[CaseKey], record: RunRecord) -> tuple[str, ...]:
+    settled = _worst(keys, record) | record.scores.keys()
+    return tuple(entrant for entrant in record.entrants if all((entrant, key) in settled for key in keys))
 
 
 def _standing(key: CaseKey, record: RunRecord, worst: set[tuple[str, CaseKey]]) -> Standing:
-    voids = [fault.code for fault in record.faults if fault.effect == "V" and fault.covers(key)]
+    latest = max((record.generations.get((hotkey, key), 1) for hotkey in record.roster), default=1)
+    over = [fault for fault in record.faults if fault.effect == "V" and fault.covers(key)]
+    voids = [fault.code for fault in over if fault.code != "VoidedByOperator" or latest <= fault.generation]
     if "VoidedByOperator" in voids:
         return Standing("void", "VoidedByOperator")
     if all((hotkey, key) in worst or (hotkey, key) in record.scores for hotkey in record.roster):

@@ -234,3 +234,26 @@ def test_our_fault_costs_nobody_whoever_it_hit(lost, hit, step):
 
 def test_ranks_are_shared_by_equal_scores():
     assert ranking({"c": 5, "a": 5, "b": 9, "d": 1}) == [(1, "b", 9), (2, "a", 5), (2, "c", 5), (4, "d", 1)]
+
+
+def test_an_entrant_is_ranked_if_settled_in_each_counted_case_and_delays_none():
+    entrants = ("baseline/climatology", "baseline/gfs")
+    known = uniform("a", *entrants)
+    gone = {
+        (hotkey, key): score for (hotkey, key), score in known.scores.items() if (hotkey, key) != (entrants[1], T850)
+    }
+    closing = decide_close(SPEC, RunRecord(("a",), gone, entrants=entrants))
+    assert (closing.outcome, set(closing.round_scores)) == ("closed", {"a", entrants[0]})
+    worst = replace(known, roster=("a",), entrants=entrants, faults=(FaultScope(entrants[0], GATES, "W", "Q"),))
+    assert decide_close(SPEC, worst).round_scores[entrants[0]] == 760_000_000
+
+
+def test_a_rerun_lifts_what_it_scored_from_an_older_fault_and_from_an_operators_void():
+    lost = FaultScope("a", EVERY_CASE, "W", "ManifestMalformed")
+    known = replace(uniform("a", "b"), faults=(lost,))
+    assert decide_close(SPEC, known).round_scores["a"] == 0
+    again = replace(known, generations={pair: 2 for pair in known.scores if pair[0] == "a"})
+    assert decide_close(SPEC, again).round_scores["a"] == 800_000_000
+    skipped = replace(uniform("a"), faults=(FaultScope("*", T850, "V", "VoidedByOperator"),))
+    assert T850 in decide_close(SPEC, skipped).void
+    assert T850 in decide_close(SPEC, replace(skipped, generations={("a", T850): 2})).counted
