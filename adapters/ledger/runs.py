@@ -13,7 +13,7 @@ from adapters.ledger.events import Change, event_id, record_event
 from adapters.ledger.insertion import insert_if_absent, locked
 from adapters.ledger.tables.events import EventRow
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
-from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
+from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import Closing, NewRun, Window
 from weather.faults import LedgerConflict
 
@@ -94,6 +94,8 @@ def close_run(session: Session, run_id: str, closing: Closing) -> ForecastRunRow
     _move(session, run, RunTransitionRow(target=to, reason=closing.reason, at=closing.closed_at))
     session.add_all(RoundScoreRow(run_id=run_id, **score.model_dump()) for score in closing.scores)
     session.add_all(LeadScoreRow(run_id=run_id, **score.model_dump()) for score in closing.lead_scores)
+    session.flush()
+    session.add_all(GroupScoreRow(run_id=run_id, **score.model_dump()) for score in closing.group_scores)
     data = closing.model_dump(include={"outcome", "reason", "coverage", "facts_digest", "faults_digest"})
     kind = "run.void" if closing.outcome == "void" else "run.completed"
     record_event(session, run, Change(kind, run_id, "0", closing.closed_at, data))

@@ -141,6 +141,14 @@ class LeadScore(Value):
     score_nano: int = Field(ge=0, le=10**9)
 
 
+class GroupScore(Value):
+    """One miner's mean score of a group of cases."""
+
+    hotkey: str
+    group_name: str
+    score_nano: int = Field(ge=0, le=10**9)
+
+
 class Closing(Value):
     """What was decided from the facts; `coverage` is an exact fraction such as `7/10`."""
 
@@ -151,4 +159,5 @@ class Closing(Value):
     faults_digest: str
     scores: list[RoundScore] = []
     lead_scores: list[LeadScore] = []
+    group_scores: list[GroupScore] = []
     closed_at: AwareDatetime

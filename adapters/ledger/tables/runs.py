@@ -80,6 +80,20 @@ class RosterRow(Row):
     tls_sha256: Mapped[str | None]
 
 
+class RosterEventRow(Row):
+    __tablename__ = "roster_events"
+    __table_args__ = (
+        ForeignKeyConstraint(["run_id", "hotkey"], [RosterRow.run_id, RosterRow.hotkey]),
+        CheckConstraint(one_of("kind", ("deregistered",)), "kind"),
+    )
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    block: Mapped[int | None]
+
+
 class MinerResponseRow(Row):
     __tablename__ = "weather_miner_responses"
     __table_args__ = (

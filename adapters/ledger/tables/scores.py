@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from adapters.ledger.tables.base import Level, Row, one_of
@@ -85,6 +85,19 @@ class RoundScoreRow(Row):
     score_nano: Mapped[int]
     rank: Mapped[int | None]
     code: Mapped[str | None]
+
+
+class GroupScoreRow(Row):
+    __tablename__ = "round_group_scores"
+    __table_args__ = (
+        ForeignKeyConstraint(["run_id", "hotkey"], [RoundScoreRow.run_id, RoundScoreRow.hotkey]),
+        CheckConstraint(SCORE_IN_RANGE, "score_nano"),
+    )
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    group_name: Mapped[str] = mapped_column(primary_key=True)
+    score_nano: Mapped[int]
 
 
 class LeadScoreRow(Row):

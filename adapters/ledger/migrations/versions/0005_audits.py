@@ -6,6 +6,8 @@ Revision ID: 0005
 import sqlalchemy as sa
 from alembic import op
 
+from adapters.ledger.guards import drop_immutable, guard_immutable
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -47,29 +49,11 @@ def upgrade():
         sa.PrimaryKeyConstraint("run_id", "hotkey", "number", name=op.f("pk_retention_audits")),
     )
     op.create_index("ix_fields_by_digest", "weather_forecast_component_scores", ["run_id", "forecast_digest", "hotkey"])
-    guard = guard_postgres if op.get_bind().dialect.name == "postgresql" else guard_sqlite
     for table in IMMUTABLE:
-        guard(f"{table}_immutable", table)
-
-
-def guard_sqlite(name, table):
-    for action in ("UPDATE", "DELETE"):
-        trigger = f"CREATE TRIGGER {name}_{action.lower()} BEFORE {action} ON {table}"
-        op.execute(f"{trigger} BEGIN SELECT RAISE(ABORT, '{name}'); END")
-
-
-def guard_postgres(name, table):
-    op.execute(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{name}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
-    )
-    events = "UPDATE OR DELETE OR TRUNCATE"
-    op.execute(f"CREATE TRIGGER {name} BEFORE {events} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()")
+        guard_immutable(table)
 
 
 def downgrade():
     op.drop_index("ix_fields_by_digest", "weather_forecast_component_scores")
     for table in reversed(IMMUTABLE):
-        op.drop_table(table)
-        if op.get_bind().dialect.name == "postgresql":
-            op.execute(f"DROP FUNCTION {table}_immutable()")
+        drop_immutable(table)
