@@ -111,3 +111,9 @@ class NoVerifiedForecast(PlatformFault):
     """No forecast could be verified."""
 
     retryable = False
+
+
+class NothingToPublish(PlatformFault):
+    """Nobody is left who could be paid."""
+
+    retryable = False

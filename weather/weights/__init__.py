@@ -1,0 +1,1 @@
+"""From closed rounds to weights: windows, policies and shares, in integers."""

@@ -1,0 +1,21 @@
+"""What every policy has."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Parameters(BaseModel):
+    """Frozen and closed; whole numbers only, so that their canonical JSON is the same everywhere.
+
+    Attributes:
+        min_coverage_ppm: a partially closed round counts from this coverage on.
+        burn_rate_ppb: part of each share that is burned.
+        burn_hotkey: whom BURN is paid to; without one its part goes to the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_coverage_ppm: int = Field(700_000, ge=700_000, le=10**6)
+    burn_rate_ppb: int = Field(0, ge=0, le=10**9)
+    burn_hotkey: str | None = None
