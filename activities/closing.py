@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from fractions import Fraction
 
 from sqlalchemy.orm import Session
 
 from activities.messages.base import FaultNote
-from activities.messages.run import CloseRun, ForecastRunResult, Run
+from activities.messages.run import Aggregated, CloseRun, ForecastRunResult, Run
 from adapters.ledger import facts, responses, roster, runs
-from adapters.ledger.values import Closing, FaultRecord, LeadScore, RoundScore, ScoreFact
+from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore, ScoreFact
 from protocol.facts import facts_digest, faults_digest, in_force
 from weather.cases import CaseKey
 from weather.faults import HindcastDeclined
@@ -20,7 +21,15 @@ from weather.round_score import FaultScope, RunRecord, decide_close
 from weather.score_spec import ScoreSpec
 
 EVERYBODY = "*"
+ENTRANT = "baseline/"
 NOTHING = Decision("void", "no_lead", Fraction(0), (), {}, {}, {}, {})
+
+
+def aggregate(session: Session, run: Run, rules: ScoreSpec, at: datetime) -> Aggregated:
+    """Move the run's status to what its coverage says."""
+    closing = _closing(session, run, rules, CloseRun(run_id=run.run_id, at=at))
+    _project(session, run, closing)
+    return Aggregated(outcome=closing.outcome, coverage=closing.coverage)
 
 
 def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> ForecastRunResult:
@@ -30,10 +39,16 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
             facts.record_faults(session, [void_record(run.run_id, request.fault, request)])
         closing = _closing(session, run, rules, request)
         if request.void_reason is None:
-            covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
-            runs.reach_run(session, run.run_id, covered, f"coverage {closing.coverage}", request.at)
+            _project(session, run, closing)
         runs.close_run(session, run.run_id, closing)
     return _result(session, run)
+
+
+def _project(session: Session, run: Run, closing: Closing) -> None:
+    covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
+    if runs.changed_run(session, run.run_id).status == "final_scoring_failed" != covered:
+        runs.advance_run(session, run.run_id, "final_scoring_triggered", "helped by an operator", closing.closed_at)
+    runs.reach_run(session, run.run_id, covered, f"coverage {closing.coverage}", closing.closed_at)
 
 
 def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
@@ -62,6 +77,10 @@ def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) ->
                 LeadScore(hotkey=hotkey, pass_="era5_final", lead_hours=lead, score_nano=score)
                 for (hotkey, lead), score in sorted(decision.lead_scores.items())
             ],
+            "group_scores": [
+                GroupScore(hotkey=hotkey, group_name=group, score_nano=score)
+                for (hotkey, group), score in sorted(decision.group_scores.items())
+            ],
             "closed_at": request.at,
         }
     )
@@ -70,9 +89,15 @@ def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) ->
 def _decided(
     rules: ScoreSpec, hotkeys: tuple[str, ...], scored: list[ScoreFact], faults: list[FaultRecord]
 ) -> Decision:
-    scores = {(fact.hotkey, _case(fact)): nano(fact.score) for fact in in_force(scored) if fact.score is not None}
-    scopes = [FaultScope(fault.hotkey, _case(fault), fault.effect, fault.code) for fault in faults]
-    return decide_close(rules, RunRecord(hotkeys, scores, scopes))
+    known = {(fact.hotkey, _case(fact)): fact for fact in in_force(scored) if fact.score is not None}
+    record = RunRecord(
+        roster=hotkeys,
+        scores={pair: nano(fact.score) for pair, fact in known.items()},
+        faults=[FaultScope(f.hotkey, _case(f), f.effect, f.code, f.generation) for f in faults],
+        generations={pair: fact.generation for pair, fact in known.items()},
+        entrants=tuple(sorted({hotkey for hotkey, _ in known if hotkey.startswith(ENTRANT)})),
+    )
+    return decide_close(rules, record)
 
 
 def _case(value: ScoreFact | FaultRecord) -> CaseKey:

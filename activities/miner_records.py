@@ -135,6 +135,7 @@ def _fault_record(request: SettleMiner) -> FaultRecord:
         {
             "run_id": request.run_id,
             "hotkey": request.hotkey,
+            "generation": request.generation,
             "effect": effect_of(request.fault.code),
             "recorded_at": request.at,
             **request.fault.model_dump(),

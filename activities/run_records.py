@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import absence, attempts, documents, log_entries
-from activities.closing import close
+from activities.closing import aggregate, close
 from activities.messages.run import (
     AbsenceSettled,
     AdvanceRun,
+    Aggregated,
+    AggregateRun,
     CancelRun,
     CloseRun,
     ForecastRunResult,
@@ -26,6 +29,7 @@ from adapters.ledger import commitments, log, runs, secrets
 from adapters.ledger.engine import Ledger
 from adapters.object_store import ObjectStore
 from protocol.identity import PrivateKey
+from weather.score_spec import ScoreSpec
 
 
 class LedgerRunRecords(RunRecords):
@@ -80,11 +84,17 @@ class LedgerRunRecords(RunRecords):
             runs.record_cancelled(session, request.run_id, request.at)
 
     @activity.defn
+    def aggregate_run(self, request: AggregateRun) -> Aggregated:
+        """Decide coverage from the facts, and project whether the final scoring is complete."""
+        with attempts.beating_thread(), self._ledger.begin() as session:
+            run, rules = self._rules(session, request.run_id)
+            return aggregate(session, run, rules, request.at)
+
+    @activity.defn
     def close_run(self, request: CloseRun) -> ForecastRunResult:
         """Decide coverage, scores and ranks from the facts, once."""
         with attempts.beating_thread(), self._ledger.begin() as session:
-            run = Run.model_validate(runs.changed_run(session, request.run_id).config)
-            rules = self._catalog.pinned_rules(run.grid, run.score_spec_digest)
+            run, rules = self._rules(session, request.run_id)
             result = close(session, run, rules, request)
             secret = secrets.secret_of(session, self._key, run.run_id)
             row = runs.changed_run(session, run.run_id)
@@ -92,3 +102,7 @@ class LedgerRunRecords(RunRecords):
         instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
         instruments.RUNS_CLOSED.add(outcome=result.outcome)
         return result
+
+    def _rules(self, session: Session, run_id: str) -> tuple[Run, ScoreSpec]:
+        run = Run.model_validate(runs.changed_run(session, run_id).config)
+        return run, self._catalog.pinned_rules(run.grid, run.score_spec_digest)

@@ -11,8 +11,18 @@ from activities.messages.run import Run
 Stage = Literal["received", "fetching", "inference", "writing", "error", "completed"]
 
 
+class CommitmentRecorded(Message):
+    """A stored commitment; also the signal of the validator's HTTP side."""
+
+    commitment: Ref
+    commitment_digest: Digest
+    leaf_index: int
+    in_time: bool
+    receipt: Ref | None = None
+
+
 class MinerForecastInput(Message):
-    """One miner of one run, from call to verified manifest."""
+    """One miner of one run, from call to verified manifest; a rerun is given the commitment to verify again."""
 
     run: Run
     hotkey: Hotkey
@@ -20,6 +30,8 @@ class MinerForecastInput(Message):
     roster: Ref
     call: Ref
     commit_deadline: Instant
+    generation: int = 1
+    recorded: CommitmentRecorded | None = None
 
 
 class MinerCall(Message):
@@ -65,16 +77,6 @@ class RecordCommitment(Message):
     hotkey: Hotkey
     commitment: Ref
     received_at: Instant
-
-
-class CommitmentRecorded(Message):
-    """A stored commitment; also the signal of the validator's HTTP side."""
-
-    commitment: Ref
-    commitment_digest: Digest
-    leaf_index: int
-    in_time: bool
-    receipt: Ref | None = None
 
 
 class DeadlineMoved(Message):
@@ -127,6 +129,7 @@ class SettleMiner(Message):
     run_id: str
     hotkey: Hotkey
     at: Instant
+    generation: int = 1
     store: Ref | None = None
     fault: FaultNote | None = None
 

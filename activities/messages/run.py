@@ -74,6 +74,8 @@ class Run(Message):
     round_pauses: tuple[timedelta, timedelta] = (timedelta(hours=1), timedelta(hours=5))
     attempt_pauses: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=60))
     miners_per_chunk: int = 8
+    second_chance: timedelta = timedelta(0)
+    held_by: str | None = None
 
     def valid_time(self, lead_hours: int) -> datetime:
         """Init time plus lead."""
@@ -196,6 +198,20 @@ class Adopted(Message):
     """Result of a completed child, or none if it must be started again."""
 
     result: dict[str, Any] | None
+
+
+class AggregateRun(Message):
+    """Asks what a run would be closed as, now that its passes have ended."""
+
+    run_id: str
+    at: Instant
+
+
+class Aggregated(Message):
+    """What the run would be closed as; a void one may yet be helped by an operator."""
+
+    outcome: Outcome
+    coverage: str
 
 
 class CloseRun(Message):

@@ -9,6 +9,8 @@ from activities.messages.run import (
     AdoptChild,
     Adopted,
     AdvanceRun,
+    Aggregated,
+    AggregateRun,
     Announce,
     CancelRun,
     CloseRun,
@@ -66,6 +68,11 @@ class RunRecords(ABC):
     @abstractmethod
     def cancel_run(self, request: CancelRun) -> None:
         """Tell that the run was cancelled; a restart adopts what is recorded."""
+
+    @activity.defn
+    @abstractmethod
+    def aggregate_run(self, request: AggregateRun) -> Aggregated:
+        """Decide coverage from the facts, and project whether the final scoring is complete."""
 
     @activity.defn
     @abstractmethod
