@@ -89,10 +89,10 @@ def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) ->
 def _decided(
     rules: ScoreSpec, hotkeys: tuple[str, ...], scored: list[ScoreFact], faults: list[FaultRecord]
 ) -> Decision:
-    known = {(fact.hotkey, _case(fact)): fact for fact in in_force(scored) if fact.score is not None}
+    known = {(fact.hotkey, _case(fact)): fact for fact in in_force(scored)}
     record = RunRecord(
         roster=hotkeys,
-        scores={pair: nano(fact.score) for pair, fact in known.items()},
+        scores={pair: nano(fact.score) for pair, fact in known.items() if fact.score is not None},
         faults=[FaultScope(f.hotkey, _case(f), f.effect, f.code, f.generation) for f in faults],
         generations={pair: fact.generation for pair, fact in known.items()},
         entrants=tuple(sorted({hotkey for hotkey, _ in known if hotkey.startswith(ENTRANT)})),
