@@ -24,7 +24,7 @@ CommitmentSignatureInvalid InputDigestMismatch ManifestAbsent MinerReportedError
 NoCommitment ObjectAbsent TokenInvalid TokenRefused TransferFailed TransferSlow UrlRefused"""
 SOURCES = "CycleNotYetAvailable InputsLate SourceCorrupt SourceThrottled TruthNotYetAvailable"
 OURS = """ActivityTimeout ArtifactUploadFailed ChildStillOpen DiskFull EgressDown IngressDown InternalError
-LedgerUnavailable StoreUnavailable WorkerLost"""
+LedgerUnavailable SinkUnavailable StoreUnavailable WorkerLost"""
 RETRIED = frozenset(f"{MINERS_OWN} {SOURCES} {OURS} Fault MinerFault SourceFault PlatformFault".split())
 BENIGN = {"ChildStillOpen", "CycleNotYetAvailable", "NoCommitment", "SourceThrottled", "TruthNotYetAvailable"}
 

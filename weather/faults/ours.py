@@ -71,6 +71,10 @@ class ChildStillOpen(PlatformFault):
     """Child workflow is still open."""
 
 
+class SinkUnavailable(PlatformFault):
+    """Sink takes no weights now."""
+
+
 class RunLate(PlatformFault):
     """Run opened too late for the lead."""
 
@@ -115,5 +119,11 @@ class NoVerifiedForecast(PlatformFault):
 
 class NothingToPublish(PlatformFault):
     """Nobody is left who could be paid."""
+
+    retryable = False
+
+
+class WeightsNotPublished(PlatformFault):
+    """Weights are not in a sink."""
 
     retryable = False
