@@ -1,0 +1,16 @@
+"""What an operator does to a live run."""
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from activities.messages.operator import Intervene, InterventionReceipt
+
+
+class Operator(ABC):
+    """The verbs on the ledger."""
+
+    @activity.defn
+    @abstractmethod
+    def intervene(self, request: Intervene) -> InterventionReceipt:
+        """Check the verb, then act and record it in one transaction; a dry run writes nothing."""
