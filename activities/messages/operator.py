@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from activities.messages.base import Hotkey, Instant, Message, PassName
+from activities.messages.base import Hotkey, Instant, Message
+from activities.messages.miner import CommitmentRecorded
 from activities.messages.run import Outcome, Run
 
 Verb = Literal["hold", "release", "rerun", "skip", "accept", "void"]
@@ -31,14 +32,6 @@ class Intervene(Message):
     at: Instant
 
 
-class PassAgain(Message):
-    """A pass to score once more, from stored bytes and truth, under its next generation."""
-
-    pass_name: PassName
-    lead_hours: int
-    generation: int
-
-
 class BlastRadius(Message):
     """What a verb changes, if all cases that are open otherwise are still to be counted.
 
@@ -55,11 +48,7 @@ class BlastRadius(Message):
 
 
 class InterventionReceipt(Message):
-    """Answer of each verb.
-
-    `rerun` names the passes to start, and the miners that it is limited to if any. `open_leads` are the leads that
-    have an open case afterwards, of any pass: for the others nothing is left to wait for.
-    """
+    """Answer of each verb."""
 
     run_id: str
     request_id: str
@@ -71,11 +60,21 @@ class InterventionReceipt(Message):
     dry_run: bool
     state: Literal["acted", "awaits_second_actor"]
     blast_radius: BlastRadius
-    passes: tuple[PassAgain, ...] = ()
-    miners: tuple[Hotkey, ...] = ()
-    open_leads: tuple[int, ...] = ()
 
-    @property
-    def in_force(self) -> bool:
-        """Whether the run now obeys it."""
-        return self.state == "acted" and not self.dry_run
+
+class Intervened(Message):
+    """A receipt, and what a run that obeys it has to do.
+
+    Lead 0 stands for the day-1 pass.
+
+    `acts` is false for a dry run and while a second actor is awaited. `leads` are those to wait for no more (`skip`,
+    `accept`), or the passes to play again under `generation` (`rerun`): for all miners or for `hotkey`, after its
+    `commitment`, if there is one, was verified once more under the same generation.
+    """
+
+    receipt: InterventionReceipt
+    acts: bool
+    leads: tuple[int, ...] = ()
+    generation: int = 1
+    hotkey: Hotkey | None = None
+    commitment: CommitmentRecorded | None = None

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from temporalio import activity
 
-from activities.messages.operator import Intervene, InterventionReceipt
+from activities.messages.operator import Intervene, Intervened
 
 
 class Operator(ABC):
@@ -12,5 +12,5 @@ class Operator(ABC):
 
     @activity.defn
     @abstractmethod
-    def intervene(self, request: Intervene) -> InterventionReceipt:
+    def intervene(self, request: Intervene) -> Intervened:
         """Check the verb, then act and record it in one transaction; a dry run writes nothing."""
