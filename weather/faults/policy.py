@@ -33,6 +33,10 @@ class VoidedByOperator(PolicyRefusal):
     """An operator voided the scope."""
 
 
+class InterventionRefused(PolicyRefusal):
+    """An operator's verb does not apply to the run as it stands."""
+
+
 class ConfigurationInvalid(PolicyRefusal):
     """Settings or input do not hold."""
 
