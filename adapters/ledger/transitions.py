@@ -1,4 +1,4 @@
-"""The legal edges of the three status columns, as one table; None is the absent row."""
+"""The legal edges of the status columns, as one table; None is the absent row."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ JOB: Edges = _edges(
         "in_progress": "completed failed",
         "completed": "",
         "failed": "",
+    }
+)
+
+PUBLICATION: Edges = _edges(
+    {
+        None: "planned missed",
+        "planned": "submitted committed missed",
+        "submitted": "committed confirmed missed",
+        "committed": "confirmed missed",
+        "confirmed": "",
+        "missed": "",
     }
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from adapters.ledger import transitions
@@ -24,6 +24,7 @@ class ForecastRunRow(Row):
         CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", "closed_at"),
         CheckConstraint(one_of("purpose", ("live", "hindcast")), "purpose"),
         CheckConstraint(one_of("review", ("pass", "fail")), "review"),
+        Index("ix_run_outcome", "run_id", "outcome", unique=True),
     )
 
     run_id: Mapped[str] = mapped_column(primary_key=True)
