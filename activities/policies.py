@@ -61,6 +61,8 @@ ANNOUNCE = _short(task_queues.CONTROL, 180, LEDGER)
 ADOPT_CHILD = _short(task_queues.CONTROL, 15, LEDGER)
 RECORD_SCORES = _long(task_queues.CONTROL, 10, 24, LEDGER)
 CLOSE_RUN = _long(task_queues.CONTROL, 5, 24, LEDGER)
+MARK_UNREFERENCED = _long(task_queues.CONTROL, 10, 20, LEDGER)
+DELETE_OBJECTS = _long(task_queues.CONTROL, 10, 20, LEDGER)
 
 TAKE_AUDITS = _short(task_queues.CONTROL, 30, LEDGER)
 RECORD_AUDITS = _short(task_queues.CONTROL, 30, LEDGER)

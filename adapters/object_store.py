@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -23,8 +26,17 @@ from weather.grids import Grid
 
 _PCODEC = ChunkConfig(compression_level=8)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_KINDS = ("bytes", "fields")
 _SLACK_BYTES = 64 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Stored(NamedTuple):
+    """An object as it lies there: `<kind>/<digest>`, and when it was last put or found by `has`."""
+
+    key: str
+    size_bytes: int
+    put_at: datetime
 
 
 class ObjectStore(ABC):
@@ -56,7 +68,11 @@ class ObjectStore(ABC):
 
 
 class LocalObjects(ObjectStore):
-    """Plain files below `root`: `bytes/<2>/<sha256>` and `fields/<2>/<field digest>`."""
+    """Plain files below `root`: `bytes/<2>/<sha256>` and `fields/<2>/<field digest>`.
+
+    Putting what is there makes it as new as if it was written. That and deletion exclude each other by a lock on
+    each folder, so an object is either seen as new and stays, or is gone and written again.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -67,9 +83,9 @@ class LocalObjects(ObjectStore):
         return sha256
 
     def put_proved(self, data: bytes, sha256: str) -> None:
-        with storage_faults():
-            path = self._path("bytes", sha256)
-            if not path.is_file() or path.stat().st_size != len(data):
+        path = self._path("bytes", sha256)
+        with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
+            if not _renewed(path) or path.stat().st_size != len(data):
                 _write(path, data)
 
     def get(self, sha256: str) -> bytes:
@@ -80,13 +96,14 @@ class LocalObjects(ObjectStore):
         return data
 
     def has(self, sha256: str) -> bool:
-        with storage_faults():
-            return self._path("bytes", sha256).is_file()
+        path = self._path("bytes", sha256)
+        with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
+            return _renewed(path)
 
     def put_field(self, field: Field) -> str:
-        with storage_faults():
-            path = self._path("fields", field.digest)
-            if not path.is_file():
+        path = self._path("fields", field.digest)
+        with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
+            if not _renewed(path):
                 _write(path, standalone.simple_compress(field.values.ravel(), _PCODEC))
         return field.digest
 
@@ -101,13 +118,36 @@ class LocalObjects(ObjectStore):
             _discard(path, "its field digest is another", field.digest, digest)
         return field
 
+    def listed(self, after: str, most: int) -> list[Stored]:
+        """The objects whose keys follow `after`, in order of their keys."""
+        with storage_faults():
+            return list(islice(self._stored(after), most))
+
+    def delete(self, key: str, before: datetime) -> bool:
+        """Remove an object unless it was put since `before`; whether it is gone, which it may have been already."""
+        path = self._path(*key.split("/"))
+        with storage_faults(), _locked(path.parent, fcntl.LOCK_EX):
+            if gone := not path.is_file() or _put_at(path.stat()) < before:
+                path.unlink(missing_ok=True)
+            return gone
+
+    def _stored(self, after: str) -> Iterator[Stored]:
+        for folder in sorted(path for kind in _KINDS for path in (self._root / kind).glob("[0-9a-f][0-9a-f]")):
+            kind = folder.parent.name
+            if f"{kind}/{folder.name}~" <= after:
+                continue
+            keys = {f"{kind}/{entry.name}": entry for entry in os.scandir(folder) if _SHA256.match(entry.name)}
+            for key in sorted(key for key in keys if key > after):
+                found = keys[key].stat()
+                yield Stored(key, found.st_size, _put_at(found))
+
     def _path(self, kind: str, digest: str) -> Path:
         if not _SHA256.match(digest):
             raise ValueError(f"not a SHA-256: {digest[:80]!r}")
         return self._root / kind / digest[:2] / digest
 
 
-def open_object_store(url: str) -> ObjectStore:
+def open_object_store(url: str) -> LocalObjects:
     """The store that `BAROGRAPH_OBJECT_STORE` names."""
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc or not parts.path:
@@ -125,8 +165,28 @@ def storage_faults() -> Generator[None]:
         raise kind(f"object store: {error}") from error
 
 
+@contextmanager
+def _locked(folder: Path, operation: int) -> Generator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("ab") as file:
+        fcntl.flock(file, operation)
+        yield
+
+
+def _renewed(path: Path) -> bool:
+    """Make the object as new as if it was just written; false if it is not there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _put_at(found: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(found.st_mtime, UTC)
+
+
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -137,10 +197,10 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

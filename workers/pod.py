@@ -22,11 +22,12 @@ from workers.wiring import Wiring
 from workflows.failures import FAILURE_TYPES
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
+from workflows.retention import Retention
 from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
 from workflows.trigger import Trigger
 
-WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Trigger)
+WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Retention, Trigger)
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 HEARTBEAT_THROTTLE = timedelta(seconds=10)
 STICKY_TIMEOUT = timedelta(seconds=3)

@@ -20,11 +20,13 @@ from activities.downloads import VerifiedDownloads
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.peers import LedgerPeers
+from activities.retention import LedgerRetention
 from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
 from activities.signatures import audits, miners, runs, scores
+from activities.signatures.retention import RetentionRecords
 from activities.signatures.sources import Sources
 from activities.sources import Archives, ArchiveSources
 from adapters.catalog import Catalog
@@ -38,7 +40,7 @@ from adapters.grib_decoder import GribDecoder
 from adapters.ledger.engine import Ledger
 from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
-from adapters.object_store import ObjectStore, open_object_store
+from adapters.object_store import LocalObjects, open_object_store
 from adapters.reanalysis import ZarrReanalysis
 from adapters.transfer import TransferBudget
 from adapters.witness import Witness
@@ -73,7 +75,7 @@ class Wiring:
         return SystemClock()
 
     @cached_property
-    def store(self) -> ObjectStore:
+    def store(self) -> LocalObjects:
         return open_object_store(self.settings.object_store)
 
     @cached_property
@@ -154,6 +156,7 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(LedgerScoreRecords(wiring.ledger, wiring.store), scores.ScoreRecords),
         *_methods(_audit_records(wiring), audits.AuditRecords),
         *_methods(_peers(wiring), audits.Peers),
+        *_methods(LedgerRetention(ledger, store), RetentionRecords),
     ]
 
 

@@ -1,15 +1,17 @@
-"""`Trigger`: what a Schedule starts; it starts the run of its cycle under its business id, or joins it."""
+"""`Trigger`: what a Schedule starts; it starts what is due under its business id, or joins it."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities.messages.retention import RetentionInput
 from activities.messages.run import ForecastRunInput, TriggerInput, TriggerResult
 from workflows.forecast_run import ForecastRun
+from workflows.retention import Retention
 
 OPENS_AFTER_INIT = timedelta(seconds=12_600)
 SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
@@ -17,23 +19,25 @@ SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 @workflow.defn
 class Trigger:
-    """Names an init time, nothing else."""
+    """Names an init time or a day, nothing else."""
 
     @workflow.run
     async def run(self, request: TriggerInput) -> TriggerResult:
         nominal = request.at or workflow.info().typed_search_attributes.get(SCHEDULED_AT) or workflow.now()
-        run = ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
+        kind, due = ForecastRun.run, ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
+        if request.kind == "retention":
+            kind, due = Retention.run, RetentionInput(day=nominal.astimezone(UTC).date())
         try:
             await workflow.start_child_workflow(
-                ForecastRun.run,
-                run,
-                id=run.workflow_id,
+                kind,
+                due,
+                id=due.workflow_id,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             )
         except WorkflowAlreadyStartedError:
-            return TriggerResult(workflow_id=run.workflow_id, joined=True)
-        return TriggerResult(workflow_id=run.workflow_id, joined=False)
+            return TriggerResult(workflow_id=due.workflow_id, joined=True)
+        return TriggerResult(workflow_id=due.workflow_id, joined=False)
 
 
 def cycle_before(nominal: datetime) -> datetime:

@@ -237,9 +237,9 @@ class ForecastRunResult(Message):
 
 
 class TriggerInput(Message):
-    """Starts the run of the cycle that is due at a nominal time."""
+    """Starts what is due at a nominal time: the run of the cycle, or the removal of the day."""
 
-    kind: Literal["forecast"] = "forecast"
+    kind: Literal["forecast", "retention"] = "forecast"
     at: Instant | None = None
     grid: str | None = None
 

@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> LocalObjects:
 
 
 def _only_file(root: Path) -> Path:
-    (path,) = [path for path in root.rglob("*") if path.is_file()]
+    (path,) = [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
     return path
 
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from adapters.ledger.tables import absence, audits, commitments, events, outbox, runs, scores, weights  # noqa: F401 (they fill the metadata)
+from adapters.ledger.tables import absence, audits, commitments, events, outbox, retention, runs, scores, weights  # noqa: F401 (they fill the metadata)
 from adapters.ledger.tables.base import Row
 
 context.configure(
