@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
@@ -24,9 +25,7 @@ class Trigger:
     @workflow.run
     async def run(self, request: TriggerInput) -> TriggerResult:
         nominal = request.at or workflow.info().typed_search_attributes.get(SCHEDULED_AT) or workflow.now()
-        kind, due = ForecastRun.run, ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
-        if request.kind == "retention":
-            kind, due = Retention.run, RetentionInput(day=nominal.astimezone(UTC).date())
+        kind, due = what_is_due(request, nominal.astimezone(UTC))
         try:
             await workflow.start_child_workflow(
                 kind,
@@ -38,6 +37,13 @@ class Trigger:
         except WorkflowAlreadyStartedError:
             return TriggerResult(workflow_id=due.workflow_id, joined=True)
         return TriggerResult(workflow_id=due.workflow_id, joined=False)
+
+
+def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, ForecastRunInput | RetentionInput]:
+    """The workflow to start and its input."""
+    if request.kind == "retention":
+        return Retention.run, RetentionInput(day=nominal.date())
+    return ForecastRun.run, ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
 
 
 def cycle_before(nominal: datetime) -> datetime:
