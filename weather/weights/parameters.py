@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from weather.weights.window import Standing, Window
 
-class Parameters(BaseModel):
+
+class Parameters(BaseModel, ABC):
     """Frozen and closed; whole numbers only, so that their canonical JSON is the same everywhere.
 
     Attributes:
@@ -19,3 +24,7 @@ class Parameters(BaseModel):
     min_coverage_ppm: int = Field(700_000, ge=700_000, le=10**6)
     burn_rate_ppb: int = Field(0, ge=0, le=10**9)
     burn_hotkey: str | None = None
+
+    @abstractmethod
+    def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
+        """What shares are proportional to, by hotkey and BURN; standings come by seniority."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
-from weather.weights.apportion import BURN
+from weather.faults import ConfigurationInvalid
+from weather.weights.apportion import BURN, apportion, burned
 from weather.weights.pareto import ParetoSubsets
 from weather.weights.proportional import Proportional
 from weather.weights.window import Standing, Window
@@ -16,22 +17,33 @@ from weather.weights.winner import WinnerTakesAll
 __all__ = ["BURN", "ParetoSubsets", "Policy", "Proportional", "WinnerTakesAll", "parse_policy", "shares"]
 
 Policy = Annotated[ParetoSubsets | WinnerTakesAll | Proportional, Field(discriminator="policy")]
+_POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 
 
-def parse_policy(document: str | dict[str, Any]) -> ParetoSubsets | WinnerTakesAll | Proportional:
+def parse_policy(document: str | Mapping[str, Any]) -> Policy:
     """Read a policy with its parameters, as JSON text or as its members.
 
     Raises:
         ConfigurationInvalid: names each parameter that is refused, its value and its bound.
     """
-    raise NotImplementedError
+    try:
+        if isinstance(document, str):
+            return _POLICY.validate_json(document)
+        return _POLICY.validate_python(document)
+    except ValidationError as error:
+        refused = [
+            f"{'.'.join(map(str, each['loc']))} {each['input']!r}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        ]
+        raise ConfigurationInvalid(f"weights policy refused: {'; '.join(refused)}") from error
 
 
-def shares(
-    policy: ParetoSubsets | WinnerTakesAll | Proportional, window: Window, standings: Iterable[Standing]
-) -> dict[str, int]:
+def shares(policy: Policy, window: Window, standings: Iterable[Standing]) -> dict[str, int]:
     """Shares in ppb of the hotkeys that have a standing and of BURN; their sum is 10^9 exactly.
 
-    What is published of them, with BURN paid to somebody, is `apportion.payable(…, policy.burn_hotkey)`.
+    What is published of them, with BURN paid to somebody, is `apportion.payable(…, policy.burn_hotkey)`. Who is
+    the burn hotkey is not paid as a miner.
     """
-    raise NotImplementedError
+    miners = sorted((each for each in standings if each.hotkey != policy.burn_hotkey), key=lambda each: each.seniority)
+    masses = {BURN: 0} | policy.masses(window, miners)
+    return burned(apportion(masses), policy.burn_rate_ppb)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 from weather.faults import ConfigurationInvalid
@@ -72,7 +73,7 @@ class Window:
     rounds: Sequence[RoundState]
     baseline: str
 
-    @property
+    @cached_property
     def judged(self) -> tuple[RoundState, ...]:
         """The rounds that have a baseline; without one nobody can be compared."""
         return tuple(round_ for round_ in self.rounds if self.baseline in round_.totals)

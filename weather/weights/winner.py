@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
+from weather.weights.apportion import whole_masses
 from weather.weights.parameters import Parameters
+from weather.weights.window import MILLION, RoundState, Standing, Window
 
 
 class WinnerTakesAll(Parameters):
-    """`winner_takes_all` 1."""
+    """`winner_takes_all` 1.
+
+    Attributes:
+        window: rounds after which nothing is left of a victory, and so no state is stored.
+        alpha_ppm: weight of the newest round.
+    """
 
     policy: Literal["winner_takes_all"] = "winner_takes_all"
     version: Literal[1] = 1
     window: Literal[256] = 256
-    alpha_ppm: int = Field(100_000, ge=1, le=10**6)
+    alpha_ppm: int = Field(100_000, ge=1, le=MILLION)
+
+    def average(self, window: Window, standings: Sequence[Standing]) -> dict[str, float]:
+        """The moving average S by hotkey, folded from zero; standings come by seniority."""
+        alpha = self.alpha_ppm / MILLION
+        average = {standing.hotkey: 0.0 for standing in standings}
+        for round_ in window.judged:
+            winner = _winner(window, round_, standings)
+            average = {hotkey: (1 - alpha) * s + alpha * (hotkey == winner) for hotkey, s in average.items()}
+        return average
+
+    def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
+        """The moving average."""
+        return whole_masses({hotkey: Decimal(s) for hotkey, s in self.average(window, standings).items()})
+
+
+def _winner(window: Window, round_: RoundState, standings: Sequence[Standing]) -> str | None:
+    """The most senior of the best above the baseline; who has not joined yet stands at the baseline."""
+    best = max(standings, key=lambda standing: window.total(round_, standing), default=None)
+    above = best is not None and window.total(round_, best) > round_.totals[window.baseline]
+    return best.hotkey if best is not None and above else None
