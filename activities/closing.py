@@ -9,19 +9,16 @@ from sqlalchemy.orm import Session
 
 from activities.messages.base import FaultNote
 from activities.messages.run import Aggregated, CloseRun, ForecastRunResult, Run
-from adapters.ledger import facts, responses, roster, runs
-from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore, ScoreFact
-from protocol.facts import facts_digest, faults_digest, in_force
-from weather.cases import CaseKey
-from weather.faults import HindcastDeclined
-from weather.final_score import nano
+from adapters.ledger import facts, responses, runs
+from adapters.ledger.run_record import run_record
+from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
+from protocol.facts import facts_digest, faults_digest
 from weather.ranking import ranking
 from weather.round_score import Closing as Decision
-from weather.round_score import FaultScope, RunRecord, decide_close
+from weather.round_score import decide_close
 from weather.score_spec import ScoreSpec
 
 EVERYBODY = "*"
-ENTRANT = "baseline/"
 NOTHING = Decision("void", "no_lead", Fraction(0), (), {}, {}, {}, {})
 
 
@@ -58,9 +55,7 @@ def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
 
 def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Closing:
     scored, faults = facts.facts_of(session, run.run_id), facts.faults_of(session, run.run_id)
-    declined = {fault.hotkey for fault in faults if fault.code == HindcastDeclined.__name__}
-    hotkeys = tuple(row.hotkey for row in roster.roster_of(session, run.run_id) if row.hotkey not in declined)
-    decision = NOTHING if request.void_reason else _decided(rules, hotkeys, scored, faults)
+    decision = NOTHING if request.void_reason else decide_close(rules, run_record(session, run.run_id))
     codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.effect == "W" and _whole_run(fault)}
     return Closing.model_validate(
         {
@@ -84,24 +79,6 @@ def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) ->
             "closed_at": request.at,
         }
     )
-
-
-def _decided(
-    rules: ScoreSpec, hotkeys: tuple[str, ...], scored: list[ScoreFact], faults: list[FaultRecord]
-) -> Decision:
-    known = {(fact.hotkey, _case(fact)): fact for fact in in_force(scored)}
-    record = RunRecord(
-        roster=hotkeys,
-        scores={pair: nano(fact.score) for pair, fact in known.items() if fact.score is not None},
-        faults=[FaultScope(f.hotkey, _case(f), f.effect, f.code, f.generation) for f in faults],
-        generations={pair: fact.generation for pair, fact in known.items()},
-        entrants=tuple(sorted({hotkey for hotkey, _ in known if hotkey.startswith(ENTRANT)})),
-    )
-    return decide_close(rules, record)
-
-
-def _case(value: ScoreFact | FaultRecord) -> CaseKey:
-    return CaseKey(value.pass_, value.lead_hours, value.variable, value.level, value.region)
 
 
 def _whole_run(fault: FaultRecord) -> bool:
