@@ -1,0 +1,104 @@
+"""The chain of the extra `bittensor`, which is loaded when this sink is made: one connection a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Head, Limits, Neuron, Published
+from weather.faults import ConfigurationInvalid, SinkUnavailable, WeightsNotPublished
+
+CALL_SECONDS = 60
+LARGEST_U16 = 65_535
+ROUNDING_PPM = 2_000  # 256 entries rounded to u16 can make the largest share greater by this
+
+PASSING = {"RATE_LIMITED", "TOO_EARLY", "INTERNAL", "UNKNOWN"}  # what a later attempt may find changed
+PAUSE = 10 * BLOCK_TIME
+
+T = TypeVar("T")
+
+
+class BittensorChain(Chain):
+    """One subnet, seen by the holder of a wallet named `<wallet>/<hotkey>`."""
+
+    def __init__(self, network: str, netuid: int, wallet: str, folder: Path) -> None:
+        try:
+            self._sdk: Any = import_module("bittensor")
+        except ImportError as error:
+            raise ConfigurationInvalid("the chain sink needs the extra bittensor") from error
+        self._network, self._netuid = network, netuid
+        self._wallet = self._sdk.Wallet(wallet, path=str(folder))
+
+    @property
+    def account(self) -> str:
+        return self._wallet.hotkey.ss58_address
+
+    def head(self) -> Head:
+        async def read(client: Any) -> Head:
+            block = await client.block()
+            return Head(block, await client.timestamp(block))
+
+        return self._ask(read)
+
+    def registry(self, block: int) -> tuple[Neuron, ...]:
+        async def read(client: Any) -> tuple[Neuron, ...]:
+            subnet = self._sdk.storage.SubtensorModule
+            keys = await client.query_map(subnet.Keys, [self._netuid], block=block)
+            blocks = dict(await client.query_map(subnet.BlockAtRegistration, [self._netuid], block=block))
+            return tuple(Neuron(str(account), int(uid), int(blocks[uid])) for uid, account in keys)
+
+        return self._ask(read)
+
+    def limits(self) -> Limits:
+        async def read(client: Any) -> Limits:
+            subnet, here = self._sdk.storage.SubtensorModule, [self._netuid]
+            largest = int(await client.query(subnet.MaxWeightsLimit, here))
+            share = 10**9 if largest >= LARGEST_U16 else largest * (10**9 - 1_000 * ROUNDING_PPM) // LARGEST_U16
+            return Limits(
+                rate_blocks=int(await client.query(subnet.WeightsSetRateLimit, here)),
+                min_entries=int(await client.query(subnet.MinAllowedWeights, here)),
+                max_share=share,
+                version_key=int(await client.query(subnet.WeightsVersionKey, here)),
+                commit_reveal=bool(await client.query(subnet.CommitRevealWeightsEnabled, here)),
+            )
+
+        return self._ask(read)
+
+    def submit(self, entries: Entries, version_key: int) -> str:
+        async def write(client: Any) -> str:
+            uids, weights = [uid for uid, _ in entries], [float(weight) for _, weight in entries]
+            intent = self._sdk.SetWeights(self._netuid, uids, weights, version_key=version_key)
+            try:
+                result = await client.execute(intent, self._wallet, wait_for_finalization=False)
+                return str(result.raise_for_failure().extrinsic_id)
+            except self._sdk.ChainError as error:
+                if error.code.name in PASSING:
+                    raise SinkUnavailable(f"chain: {error}", retry_after=PAUSE) from error
+                raise WeightsNotPublished(f"chain: {error}") from error
+
+        return self._ask(write)
+
+    def published(self, account: str) -> Published | None:
+        async def read(client: Any) -> Published | None:
+            subnet, view = self._sdk.storage.SubtensorModule, await client.at()
+            uid = await view.query(subnet.Uids, [self._netuid, account])
+            if uid is None:
+                return None
+            row = await view.query(subnet.Weights, [self._netuid, uid])
+            updated = await view.query(subnet.LastUpdate, [self._netuid])
+            return Published(int(updated[uid]), tuple(sorted((int(to), int(weight)) for to, weight in row or ())))
+
+        return self._ask(read)
+
+    def _ask(self, question: Callable[[Any], Awaitable[T]]) -> T:
+        async def ask() -> T:
+            async with self._sdk.Client(self._network) as client:
+                return await question(client)
+
+        try:
+            return asyncio.run(asyncio.wait_for(ask(), CALL_SECONDS))
+        except (self._sdk.BittensorError, OSError, TimeoutError) as error:
+            raise SinkUnavailable(f"chain: {error}") from error
