@@ -51,6 +51,7 @@ class RunDefaults:
     seal_grace: timedelta
     truth_delay: timedelta
     truth_budget: timedelta
+    second_chance: timedelta
     heartbeat_timeout: timedelta
     round_pauses: tuple[timedelta, timedelta]
     attempt_pauses: tuple[timedelta, timedelta]
@@ -90,7 +91,8 @@ class LedgerRunOpening(RunOpening):
             config=run.model_dump(mode="json"),
         )
         with self._ledger.begin() as session:
-            return Run.model_validate(runs.open_run(session, new).config)
+            row = runs.open_run(session, new)
+            return Run.model_validate(row.config | {"held_by": row.held_by})
 
     @activity.defn
     def freeze_roster(self, request: FreezeRoster) -> Roster:
@@ -148,6 +150,7 @@ class LedgerRunOpening(RunOpening):
             opened_at=now,
             close_by=max(last, now) + defaults.truth_budget,
             seal_grace=defaults.seal_grace,
+            second_chance=defaults.second_chance if request.run_purpose == "live" else timedelta(0),
             truth_delay=defaults.truth_delay,
             heartbeat_timeout=defaults.heartbeat_timeout,
             round_pauses=defaults.round_pauses,

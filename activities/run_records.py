@@ -14,6 +14,7 @@ from activities.messages.run import (
     AggregateRun,
     CancelRun,
     CloseRun,
+    Deregistered,
     ForecastRunResult,
     Run,
     Sealed,
@@ -25,7 +26,7 @@ from activities.signatures.runs import RunRecords
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
-from adapters.ledger import commitments, log, runs, secrets
+from adapters.ledger import commitments, log, roster, runs, secrets
 from adapters.ledger.engine import Ledger
 from adapters.object_store import ObjectStore
 from protocol.identity import PrivateKey
@@ -82,6 +83,13 @@ class LedgerRunRecords(RunRecords):
         """Tell that the run was cancelled; a restart adopts what is recorded."""
         with self._ledger.begin() as session:
             runs.record_cancelled(session, request.run_id, request.at)
+
+    @activity.defn
+    def record_deregistered(self, request: Deregistered) -> None:
+        """Append that a miner left the registry; a stranger to the roster is passed over."""
+        gone = request.miner
+        with self._ledger.begin() as session:
+            roster.record_deregistered(session, request.run_id, gone.hotkey, gone.at, gone.block)
 
     @activity.defn
     def aggregate_run(self, request: AggregateRun) -> Aggregated:

@@ -52,14 +52,14 @@ def job_id(network: str, run_id: str, hotkey: str) -> str:
     return str(uuid5(_JOBS, f"{network}|{run_id}|{hotkey}"))
 
 
-def miner_workflow_id(run_id: str, hotkey: str) -> str:
-    """Id of `MinerForecast`."""
-    return f"{run_id}/miner/{hotkey}"
+def miner_workflow_id(run_id: str, hotkey: str, generation: int = 1) -> str:
+    """Id of `MinerForecast`; a rerun ends in its generation, such as `/g2`."""
+    return f"{run_id}/miner/{hotkey}" + _again(generation)
 
 
-def pass_workflow_id(run_id: str, pass_: str, lead: int | None = None) -> str:
-    """Id of `ScoringPass`: `<run_id>/score/day1_qc` or `<run_id>/score/era5_final/024h`."""
-    return f"{run_id}/score/{pass_}" + ("" if lead is None else f"/{lead:03d}h")
+def pass_workflow_id(run_id: str, pass_: str, lead: int | None = None, generation: int = 1) -> str:
+    """Id of `ScoringPass`: `<run_id>/score/day1_qc` or `<run_id>/score/era5_final/024h`; a rerun ends as above."""
+    return f"{run_id}/score/{pass_}" + ("" if lead is None else f"/{lead:03d}h") + _again(generation)
 
 
 def audits_workflow_id(run_id: str) -> str:
@@ -116,6 +116,10 @@ def parse_stamp(text: str) -> datetime:
     if not _STAMP.fullmatch(text):
         raise ValueError(f"{text!r} is not a time like 2026-11-22T18:00:00.000Z")
     return datetime.fromisoformat(text)
+
+
+def _again(generation: int) -> str:
+    return f"/g{generation}" if generation > 1 else ""
 
 
 def _cycle(init_time: datetime) -> str:

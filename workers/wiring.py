@@ -137,6 +137,7 @@ class Wiring:
             seal_grace=timedelta(seconds=settings.seal_grace_seconds),
             truth_delay=timedelta(hours=settings.era5_delay_hours),
             truth_budget=timedelta(days=settings.truth_budget_days),
+            second_chance=timedelta(hours=settings.second_chance_hours),
             heartbeat_timeout=timedelta(seconds=settings.heartbeat_timeout_seconds),
             round_pauses=_pauses(settings.round_pauses_seconds),
             attempt_pauses=_pauses(settings.attempt_pauses_seconds),

@@ -47,6 +47,6 @@ def details(why: Why, progress: RunProgress | None = None) -> str:
         )
     if why.last_fault:
         lines.append(f"last fault: `{why.last_fault.code}` ({why.last_fault.cause}) {why.last_fault.detail}")
-    if why.helps:
-        lines.append(f"helps: {why.helps}")
+    if why.verbs:
+        lines.append(f"verbs: {', '.join(why.verbs)}")
     return "\n\n".join(lines)[:2000]

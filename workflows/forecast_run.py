@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime
+from functools import partial
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
 from activities.messages.base import FaultNote
 from activities.messages.miner import MinerForecastResult
 from activities.messages.run import (
     AdvanceRun,
+    AggregateRun,
     Announce,
     CancelRun,
     CloseRun,
@@ -28,39 +30,38 @@ from activities.messages.run import (
     SealRun,
     SettleAbsence,
 )
-from activities.messages.scoring import MinersSettled, ScoringPassResult, VerifiedMiner
-from activities.messages.status import RunProgress, RunStatus, Why
 from activities.signatures.runs import Children, RunOpening, RunRecords
 from activities.signatures.sources import Sources
 from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
 from workflows.children import STARTS_AT_ONCE, start_or_adopt
 from workflows.failures import fault_note, fault_of
+from workflows.operated_run import OperatedRun, Withdrawn
 from workflows.run_children import OpenedRun
+from workflows.run_passes import RunPasses
 from workflows.run_trust import compare_commitments, watch
-from workflows.scoring_pass import ScoringPass
 from workflows.steps import batches, sleep_until
 
 
 @workflow.defn
-class ForecastRun:
+class ForecastRun(OperatedRun):
     """Fixes inputs, asks every miner, scores each lead when its truth is there, closes."""
-
-    def __init__(self) -> None:
-        self._why = Why(stage="acquire", waiting_for="the run to open")
-        self._progress = RunProgress()
-        self._deadline: datetime | None = None
-        self._outcome: str | None = None
 
     @workflow.run
     async def run(self, request: ForecastRunInput) -> ForecastRunResult:
-        run = await self._open(request)
+        run = self._run = await self._open(request)
+        self._held_by = run.held_by
+        self._playing = asyncio.create_task(self._play(run))
         try:
-            return await self._play(run)
+            result = await self._playing
         except BaseException as error:
-            if is_cancelled_exception(error):
-                await asyncio.shield(self._cancelled(run))
-            raise
+            if not (self._voided or isinstance(error, Withdrawn)):
+                if is_cancelled_exception(error):
+                    await asyncio.shield(self._cancelled(run))
+                raise
+            result = await self._close(run, void_reason="operator")
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return result
 
     async def _play(self, run: Run) -> ForecastRunResult:
         roster = await self._freeze_roster(run)
@@ -70,7 +71,7 @@ class ForecastRun:
             inputs = await self._fetch_inputs(run)
         except ActivityError as error:
             return await self._without_inputs(run, error)
-        opened = await self._open_window(run, inputs, roster)
+        opened = self._opened = await self._open_window(run, inputs, roster)
         if opened is None:
             return await self._close(run, void_reason="no_lead")
         miners = await self._start_miners(opened)
@@ -78,33 +79,12 @@ class ForecastRun:
             return await self._close(run, void_reason="ingress", fault=fault_note(IngressDown("absence is not proved")))
         await self._seal(opened)
         await watch(opened)
-        day1 = await self._start_day1(opened)
-        verified = await self._settle(miners)
-        await self._finish_day1(opened, day1, verified)
-        await self._score_leads(opened, verified)
+        passes = self._passes = RunPasses(opened)
+        await self._score_day1(opened, passes, miners)
+        await self._score_leads(opened, passes)
         await compare_commitments(run)
+        await self._aggregate(run, passes)
         return await self._close(run)
-
-    @workflow.query
-    def status(self) -> RunStatus:
-        """Stage, outcome, deadline and counts."""
-        return RunStatus(
-            run_id=workflow.info().workflow_id,
-            stage=self._why.stage,
-            outcome=self._outcome,
-            commit_deadline=self._deadline,
-            progress=self._progress,
-        )
-
-    @workflow.query
-    def progress(self) -> RunProgress:
-        """Counts of miners and passes."""
-        return self._progress
-
-    @workflow.query
-    def why(self) -> Why:
-        """What the run waits for, until when, and what helps."""
-        return self._why
 
     async def _open(self, request: ForecastRunInput) -> Run:
         if workflow.info().workflow_id != request.workflow_id:
@@ -132,7 +112,7 @@ class ForecastRun:
 
     async def _fetch_inputs(self, run: Run) -> Inputs:
         give_up = run.valid_time(max(run.final_lead_hours)) if run.purpose == "live" else run.close_by
-        self._stand("acquire", "GFS analyses of the init time and six hours before", give_up)
+        self._stand("acquire", "GFS analyses of the init time and six hours before", give_up, kind="source")
         options = policies.beating(policies.FETCH_INPUTS, run.heartbeat_timeout)
         return await workflow.execute_activity_method(
             Sources.fetch_inputs,
@@ -171,7 +151,7 @@ class ForecastRun:
         deadline, moves = opened.commit_deadline, 0
         while True:
             seal_at = deadline + opened.run.seal_grace
-            self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at)
+            self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at, kind="miner")
             await sleep_until(seal_at, "commit deadline and grace")
             settled = await workflow.execute_activity_method(
                 RunRecords.settle_absence,
@@ -206,60 +186,65 @@ class ForecastRun:
             **policies.ANNOUNCE,
         )
 
-    async def _start_day1(self, opened: OpenedRun) -> Awaitable[ScoringPassResult] | None:
-        if not opened.day1_leads:
-            await self._advance(opened.run, "initial_scoring_skipped", "no day-1 lead is scored")
-            return None
-        return await start_or_adopt(opened.day1_child(), ScoringPassResult)
-
-    async def _settle(self, miners: list[Awaitable[MinerForecastResult]]) -> tuple[VerifiedMiner, ...]:
-        self._stand("forecast", "manifests of all commitments to be verified", None)
-        results = await asyncio.gather(*miners)
-        faults = [r.fault for r in results if r.fault]
-        verified = tuple(VerifiedMiner(hotkey=r.hotkey, store=r.store.sha256) for r in results if r.store is not None)
-        self._progress = self._progress.model_copy(update={"verified": len(verified), "failed": len(faults)})
-        return verified
-
-    async def _finish_day1(
-        self,
-        opened: OpenedRun,
-        day1: Awaitable[ScoringPassResult] | None,
-        verified: tuple[VerifiedMiner, ...],
+    async def _score_day1(
+        self, opened: OpenedRun, passes: RunPasses, miners: list[Awaitable[MinerForecastResult]]
     ) -> None:
-        if day1 is None:
-            return
-        self._stand("day1_qc", "GFS analyses of day 1", None)
-        handle = workflow.get_external_workflow_handle_for(ScoringPass.run, opened.day1_child().id)
-        try:
-            await handle.signal(ScoringPass.miners_settled, MinersSettled(miners=verified))
-        except ApplicationError:
-            workflow.logger.info("the adopted day-1 pass is closed already")
-        await day1
+        """The day-1 pass asks for its truth while the manifests are verified."""
+        await self._released()
+        if opened.day1_leads:
+            await passes.start_day1()
+        else:
+            await self._advance(opened.run, "initial_scoring_skipped", "no day-1 lead is scored")
+        self._stand("forecast", "manifests of all commitments to be verified", None, kind="miner")
+        results = await asyncio.gather(*miners)
+        verified = passes.settle(results)
+        failed = sum(1 for result in results if result.fault)
+        self._progress = self._progress.model_copy(update={"verified": verified, "failed": failed})
+        if opened.day1_leads:
+            self._stand("day1_qc", "GFS analyses of day 1", None, kind="source")
+            await passes.tell_day1()
+            await passes.finished()
+        await self._released()
+        await passes.finished()
 
-    async def _score_leads(self, opened: OpenedRun, verified: tuple[VerifiedMiner, ...]) -> None:
+    async def _score_leads(self, opened: OpenedRun, passes: RunPasses) -> None:
         """One timer, for the next due lead only; its pass is started and not awaited."""
         run, leads = opened.run, opened.final_leads
         self._progress = self._progress.model_copy(update={"passes_total": len(leads)})
         await self._advance(run, "final_scoring_triggered", f"{len(leads)} leads to score")
-        passes = []
         for lead in leads:
             due = run.truth_due(lead)
             if due > workflow.now():
                 self._stand("awaiting_truth", f"ERA5 of lead {lead} h", due)
-            await sleep_until(due, f"truth of {lead:03d}h is due")
-            scoring = await start_or_adopt(opened.final_child(lead, verified), ScoringPassResult)
-            passes.append(asyncio.create_task(self._count(scoring)))
-        self._stand("era5_final", "the last passes", run.close_by)
-        await asyncio.gather(*passes)
+            await sleep_until(due, f"truth of {lead:03d}h is due", unless=partial(passes.dropped, lead))
+            await self._released()
+            await passes.start(lead)
+        self._stand("era5_final", "the last passes", run.close_by, kind="source")
+        await passes.finished()
 
-    async def _count(self, scoring: Awaitable[ScoringPassResult]) -> None:
-        await scoring
-        self._progress = self._progress.model_copy(update={"passes_done": self._progress.passes_done + 1})
+    async def _aggregate(self, run: Run, passes: RunPasses) -> None:
+        """Until the coverage holds or no operator helped in time."""
+        give_up = min(workflow.now() + run.second_chance, run.close_by)
+        while True:
+            await self._released()
+            await passes.finished()
+            helped = self._helped
+            aggregated = await workflow.execute_activity_method(
+                RunRecords.aggregate_run,
+                AggregateRun(run_id=run.run_id, at=workflow.now()),
+                summary="aggregate the run",
+                **policies.CLOSE_RUN,
+            )
+            if self._held_by is None and (aggregated.outcome != "void" or give_up <= workflow.now()):
+                return
+            if self._held_by is None:
+                self._stand("aggregate", f"an operator: coverage {aggregated.coverage}", give_up, kind="operator")
+                await sleep_until(give_up, "a second chance", unless=lambda at=helped: self._helped > at)
 
     async def _close(
         self, run: Run, *, void_reason: str | None = None, fault: FaultNote | None = None
     ) -> ForecastRunResult:
-        self._stand("aggregate", "the run to close", None, fault)
+        self._stand("aggregate", "the run to close", None, kind="worker", fault=fault)
         result = await workflow.execute_activity_method(
             RunRecords.close_run,
             CloseRun(run_id=run.run_id, at=workflow.now(), void_reason=void_reason, fault=fault),
@@ -267,7 +252,7 @@ class ForecastRun:
             **policies.CLOSE_RUN,
         )
         self._outcome = result.outcome
-        self._stand("aggregate", f"nothing: {result.outcome} ({result.outcome_reason})", None, fault)
+        self._stand("aggregate", f"nothing: {result.outcome} ({result.outcome_reason})", None, fault=fault)
         return result
 
     async def _cancelled(self, run: Run) -> None:
@@ -285,9 +270,3 @@ class ForecastRun:
             summary=to,
             **policies.RECORD,
         )
-
-    def _stand(self, stage: str, waiting_for: str, until: datetime | None, fault: FaultNote | None = None) -> None:
-        if stage != self._why.stage:
-            workflow.upsert_search_attributes([display.STAGE.value_set(stage)])
-        self._why = Why(stage=stage, waiting_for=waiting_for, until=until, last_fault=fault)
-        workflow.set_current_details(display.details(self._why, self._progress))

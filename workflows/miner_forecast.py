@@ -44,7 +44,7 @@ class MinerForecast:
     @workflow.init
     def __init__(self, request: MinerForecastInput) -> None:
         self._deadline = request.commit_deadline
-        self._recorded: CommitmentRecorded | None = None
+        self._recorded = request.recorded
         self._sealed = False
         self._evidence: FaultNote | None = None
         self._calling: workflow.ActivityHandle[MinerAnswer] | None = None
@@ -66,6 +66,7 @@ class MinerForecast:
                 run_id=request.run.run_id,
                 hotkey=request.hotkey,
                 at=workflow.now(),
+                generation=request.generation,
                 store=verdict.store,
                 fault=verdict.fault,
             ),

@@ -9,7 +9,7 @@ from temporalio.common import SearchAttributePair
 
 from activities.messages.audits import RetentionAuditInput
 from activities.messages.base import Ref
-from activities.messages.miner import MinerForecastInput
+from activities.messages.miner import CommitmentRecorded, MinerForecastInput
 from activities.messages.run import Roster, RosterMiner, Run
 from activities.messages.scoring import ScoringPassInput, VerifiedMiner
 from protocol import names
@@ -18,6 +18,14 @@ from workflows.children import Child
 from workflows.miner_forecast import MinerForecast
 from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
+
+
+@dataclass(frozen=True)
+class MinerAgain:
+    """A commitment to verify once more."""
+
+    recorded: CommitmentRecorded
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,9 @@ class OpenedRun:
         """Final leads that the deadline rule left, in order of due time."""
         return sorted(h for h in self.run.final_lead_hours if h >= self.first_lead_hours)
 
-    def miner_child(self, miner: RosterMiner) -> Child:
-        """One miner's part."""
+    def miner_child(self, miner: RosterMiner, again: MinerAgain | None = None) -> Child:
+        """One miner's part, or its commitment verified once more."""
+        generation = again.generation if again else 1
         return Child(
             workflow=MinerForecast.run,
             request=MinerForecastInput(
@@ -51,19 +60,33 @@ class OpenedRun:
                 roster=self.roster.entries,
                 call=self.call,
                 commit_deadline=self.commit_deadline,
+                generation=generation,
+                recorded=again.recorded if again else None,
             ),
-            id=names.miner_workflow_id(self.run.run_id, miner.hotkey),
+            id=names.miner_workflow_id(self.run.run_id, miner.hotkey, generation),
             summary=f"{miner.name} · {miner.hotkey[:8]}…",
             search_attributes=display.attributes(self.run, SearchAttributePair(display.MINER, miner.hotkey)),
         )
 
-    def day1_child(self) -> Child:
-        """The day-1 pass; it is told its miners by signal."""
-        return self._pass_child(0, None)
-
-    def final_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...]) -> Child:
-        """The final pass of one lead."""
-        return self._pass_child(lead_hours, miners)
+    def pass_child(self, lead_hours: int, generation: int, miners: tuple[VerifiedMiner, ...] | None) -> Child:
+        """The final pass of a lead, or for lead 0 the day-1 pass; without miners it is told them by signal."""
+        pass_name = "era5_final" if lead_hours else "day1_qc"
+        return Child(
+            workflow=ScoringPass.run,
+            request=ScoringPassInput(
+                run=self.run,
+                pass_name=pass_name,
+                lead_hours=lead_hours,
+                generation=generation,
+                first_lead_hours=self.first_lead_hours,
+                roster=self.roster.entries,
+                call=self.call,
+                miners=miners,
+            ),
+            id=names.pass_workflow_id(self.run.run_id, pass_name, lead_hours or None, generation),
+            summary=f"{pass_name} {lead_hours} h · g{generation}" if lead_hours else f"day1_qc · g{generation}",
+            search_attributes=display.attributes(self.run, SearchAttributePair(display.PASS, pass_name)),
+        )
 
     def audits_child(self) -> Child:
         """The retention audits."""
@@ -73,22 +96,4 @@ class OpenedRun:
             id=names.audits_workflow_id(self.run.run_id),
             summary=f"audits of {len(self.roster.miners)} miners",
             search_attributes=display.attributes(self.run),
-        )
-
-    def _pass_child(self, lead_hours: int, miners: tuple[VerifiedMiner, ...] | None) -> Child:
-        pass_name = "era5_final" if lead_hours else "day1_qc"
-        return Child(
-            workflow=ScoringPass.run,
-            request=ScoringPassInput(
-                run=self.run,
-                pass_name=pass_name,
-                lead_hours=lead_hours,
-                first_lead_hours=self.first_lead_hours,
-                roster=self.roster.entries,
-                call=self.call,
-                miners=miners,
-            ),
-            id=names.pass_workflow_id(self.run.run_id, pass_name, lead_hours or None),
-            summary=f"{pass_name} {lead_hours} h · g1" if lead_hours else "day1_qc · g1",
-            search_attributes=display.attributes(self.run, SearchAttributePair(display.PASS, pass_name)),
         )

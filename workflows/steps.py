@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -16,7 +18,8 @@ def batches(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
     return [tuple(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-async def sleep_until(at: datetime, summary: str) -> None:
-    """A durable timer; none if the instant is past."""
+async def sleep_until(at: datetime, summary: str, unless: Callable[[], bool] = lambda: False) -> None:
+    """A durable timer; none if the instant is past, and it ends early once `unless` holds."""
     if at > workflow.now():
-        await workflow.sleep(at - workflow.now(), summary=summary)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(unless, timeout=at - workflow.now(), timeout_summary=summary)

@@ -200,6 +200,21 @@ class Adopted(Message):
     result: dict[str, Any] | None
 
 
+class MinerDeregistered(Message):
+    """Signal: a hotkey left the registry; of its open runs nothing changes."""
+
+    hotkey: Hotkey
+    at: Instant
+    block: int | None = None
+
+
+class Deregistered(Message):
+    """Asks to append what happened to a member of a roster."""
+
+    run_id: str
+    miner: MinerDeregistered
+
+
 class AggregateRun(Message):
     """Asks what a run would be closed as, now that its passes have ended."""
 

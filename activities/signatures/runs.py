@@ -15,6 +15,7 @@ from activities.messages.run import (
     CancelRun,
     CloseRun,
     CommitWindow,
+    Deregistered,
     ForecastRunInput,
     ForecastRunResult,
     FreezeRoster,
@@ -68,6 +69,11 @@ class RunRecords(ABC):
     @abstractmethod
     def cancel_run(self, request: CancelRun) -> None:
         """Tell that the run was cancelled; a restart adopts what is recorded."""
+
+    @activity.defn
+    @abstractmethod
+    def record_deregistered(self, request: Deregistered) -> None:
+        """Append that a miner left the registry; a stranger to the roster is passed over."""
 
     @activity.defn
     @abstractmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.events import Change, record_event
+from adapters.ledger.insertion import insert_if_absent
 from adapters.ledger.runs import changed_run
-from adapters.ledger.tables.runs import RosterRow
+from adapters.ledger.tables.runs import RosterEventRow, RosterRow
 from protocol.registry import RosterEntry
 from weather.faults import LedgerConflict
 
@@ -29,6 +31,14 @@ def roster_of(session: Session, run_id: str) -> list[RosterRow]:
     """The miners of a run, by hotkey."""
     chosen = select(RosterRow).where(RosterRow.run_id == run_id).order_by(RosterRow.hotkey)
     return list(session.scalars(chosen))
+
+
+def record_deregistered(session: Session, run_id: str, hotkey: str, at: datetime, block: int | None) -> None:
+    """Append once that a miner left the registry; who is not on the roster is passed over."""
+    if session.get(RosterRow, (run_id, hotkey)) is None:
+        return
+    gone = RosterEventRow(run_id=run_id, hotkey=hotkey, kind="deregistered", at=at, block=block)
+    insert_if_absent(session, gone, ())
 
 
 def require_member(session: Session, run_id: str, hotkey: str) -> None:

@@ -19,7 +19,7 @@ from activities.messages.run import ForecastRunInput, TriggerInput
 from protocol import names
 from tests.workflows.conftest import add_search_attributes, binary, workers
 from tests.workflows.fakes import Script
-from tests.workflows.test_forecast_run import MINERS, this_cycle
+from tests.workflows.test_forecast_run import MINERS, next_cycle
 from tests.workflows.test_miner_job import NORTH, FakeInference, play
 from tests.workflows.test_retention_audit import ABSENT, start
 from weather.faults import MinerUnreachable, OutOfMemory, SourceGone, TruthNotYetAvailable
@@ -62,7 +62,7 @@ async def _run(case: str, script: Script, miners: Mapping[str, str], passes: tup
     async with await _server() as environment:
         client = environment.client
         await add_search_attributes(client)
-        request = ForecastRunInput(init_time=this_cycle(await environment.get_current_time()))
+        request = ForecastRunInput(init_time=next_cycle(await environment.get_current_time()))
         async with workers(client, script, 100):
             await client.execute_workflow(
                 ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL

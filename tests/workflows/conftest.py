@@ -21,7 +21,7 @@ from activities import task_queues
 from activities.faults import FaultInterceptor
 from adapters.temporal_client import workflow_runner
 from tests.workflows.fake_audits import FakeAudits
-from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
+from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeOperator, FakeRuns, FakeScores, Script
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
 from workflows.retention_audit import RetentionAudit
@@ -76,6 +76,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
     objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores, FakeAudits(script)]
+    objects.append(FakeOperator(script))
     activities = [
         method
         for fake in objects

@@ -26,15 +26,19 @@ from activities.messages.miner import (
     SettleMiner,
     VerifyManifest,
 )
+from activities.messages.operator import Intervene, Intervened
 from activities.messages.run import (
     AbsenceSettled,
     AdoptChild,
     Adopted,
     AdvanceRun,
+    Aggregated,
+    AggregateRun,
     Announce,
     CancelRun,
     CloseRun,
     CommitWindow,
+    Deregistered,
     ForecastRunInput,
     ForecastRunResult,
     FreezeRoster,
@@ -60,6 +64,7 @@ from activities.messages.scoring import (
     TruthSet,
 )
 from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
+from activities.signatures.operator import Operator
 from activities.signatures.runs import Children, RunOpening, RunRecords
 from activities.signatures.scores import Scorer, ScoreRecords
 from activities.signatures.sources import Sources
@@ -92,6 +97,7 @@ class FakeRuns(RunOpening, RunRecords):
             truth_delay=timedelta(hours=126),
             heartbeat_timeout=timedelta(minutes=1),
             miners_per_chunk=2,
+            second_chance=self.script.second_chance,
         )
 
     @activity.defn
@@ -130,6 +136,15 @@ class FakeRuns(RunOpening, RunRecords):
     @activity.defn
     async def cancel_run(self, request: CancelRun) -> None:
         self.script.play("cancel_run", "", request)
+
+    @activity.defn
+    async def record_deregistered(self, request: Deregistered) -> None:
+        self.script.play("record_deregistered", request.miner.hotkey, request)
+
+    @activity.defn
+    async def aggregate_run(self, request: AggregateRun) -> Aggregated:
+        self.script.play("aggregate_run", "", request)
+        return Aggregated(outcome=self.script.outcomes.pop(0) if self.script.outcomes else "closed", coverage="1/1")
 
     @activity.defn
     async def close_run(self, request: CloseRun) -> ForecastRunResult:
@@ -261,6 +276,30 @@ class FakeScores(Scorer, ScoreRecords):
     @activity.defn
     async def finish_pass(self, request: FinishPass) -> None:
         self.script.play("finish_pass", "", request)
+
+
+class FakeOperator(Operator):
+    """Obeys each verb; what the run then has to do is scripted by verb."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    @activity.defn
+    async def intervene(self, request: Intervene) -> Intervened:
+        self.script.play("intervene", request.verb, request)
+        given, radius = request.intervention, {"facts_superseded": 0, "cases_voided": 0, "miners_touched": 0}
+        receipt = {
+            "run_id": request.run.run_id,
+            "request_id": given.request_id or "1",
+            "verb": request.verb,
+            "at": request.at,
+            "state": "acted",
+            "blast_radius": radius | {"coverage_before": "1/1", "coverage_after": "1/1", "outcome_after": "closed"},
+            **given.model_dump(include={"actor", "reason", "dry_run"}),
+            "scope": given.scope or "run",
+        }
+        tasks = self.script.tasks.get(request.verb, {})
+        return Intervened.model_validate({"receipt": receipt, "acts": not given.dry_run, **tasks})
 
 
 def fault(error: FaultNote | None) -> str | None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from activities.messages.audits import ObjectNote
 from activities.messages.base import Ref
@@ -28,6 +28,9 @@ class Script:
     pushes: set[str] = field(default_factory=set)
     late: set[str] = field(default_factory=set)
     moves: int = 0
+    second_chance: timedelta = timedelta(hours=72)
+    outcomes: list[Literal["closed", "closed_partial", "void"]] = field(default_factory=list)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     audits: dict[str, list[datetime]] = field(default_factory=dict)
     audited: dict[tuple[str, int], tuple[ObjectNote, ...]] = field(default_factory=dict)
     calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))

@@ -30,8 +30,10 @@ MINERS = ["1" * 64, "2" * 64, "3" * 64]
 GONE = MINERS[1]
 
 
-def this_cycle(now: datetime) -> datetime:
-    return now.replace(hour=now.hour - now.hour % 6, minute=0, second=0, microsecond=0)
+def next_cycle(now: datetime) -> datetime:
+    """A cycle whose commit window is still to come, whatever the time of day."""
+    later = now + timedelta(hours=6)
+    return later.replace(hour=later.hour - later.hour % 6, minute=0, second=0, microsecond=0)
 
 
 async def start(environment: WorkflowEnvironment, request: ForecastRunInput) -> WorkflowHandle:
@@ -46,7 +48,7 @@ async def start(environment: WorkflowEnvironment, request: ForecastRunInput) -> 
 
 
 async def play(environment: WorkflowEnvironment, script: Script, cache: int) -> ForecastRunResult:
-    request = ForecastRunInput(init_time=this_cycle(await environment.get_current_time()))
+    request = ForecastRunInput(init_time=next_cycle(await environment.get_current_time()))
     async with workers(environment.client, script, cache):
         return await (await start(environment, request)).result()
 
@@ -108,7 +110,7 @@ async def test_a_late_commitment_is_a_refusal_of_policy(skipping: WorkflowEnviro
 
 async def test_two_starts_at_once_are_one_run(skipping: WorkflowEnvironment, cache: int) -> None:
     script = Script(MINERS)
-    request = ForecastRunInput(init_time=this_cycle(await skipping.get_current_time()))
+    request = ForecastRunInput(init_time=next_cycle(await skipping.get_current_time()))
     async with workers(skipping.client, script, cache):
         first, second = await asyncio.gather(start(skipping, request), start(skipping, request))
         assert first.result_run_id == second.result_run_id
@@ -203,7 +205,7 @@ async def test_children_that_are_already_there_are_adopted(skipping: WorkflowEnv
 
 async def test_the_queries_say_what_the_run_waits_for(skipping: WorkflowEnvironment) -> None:
     script = Script(MINERS)
-    request = ForecastRunInput(init_time=this_cycle(await skipping.get_current_time()))
+    request = ForecastRunInput(init_time=next_cycle(await skipping.get_current_time()))
     async with workers(skipping.client, script, 100):
         handle = await start(skipping, request)
         await handle.result()

@@ -66,6 +66,7 @@ DEFAULTS = RunDefaults(
     seal_grace=timedelta(seconds=60),
     truth_delay=timedelta(hours=126),
     truth_budget=timedelta(days=10),
+    second_chance=timedelta(hours=72),
     heartbeat_timeout=timedelta(seconds=60),
     round_pauses=(timedelta(hours=1), timedelta(hours=5)),
     attempt_pauses=(timedelta(seconds=5), timedelta(seconds=60)),
