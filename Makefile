@@ -47,7 +47,7 @@ check: lint test
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-	  --all-extras --group test --group check pyproject.toml -o requirements.lock
+	  --extra embedded --extra fast --extra postgres --group test --group check pyproject.toml -o requirements.lock
 
 histories: setup
 	$(BIN)/python -m tests.replay.record

@@ -101,4 +101,4 @@ class BittensorChain(Chain):
         try:
             return asyncio.run(asyncio.wait_for(ask(), CALL_SECONDS))
         except (self._sdk.BittensorError, OSError, TimeoutError) as error:
-            raise SinkUnavailable(f"chain: {error}") from error
+            raise SinkUnavailable(f"chain: {type(error).__name__}: {error}") from error
