@@ -13,8 +13,14 @@ from weather.faults import ConfigurationInvalid, SinkUnavailable, WeightsNotPubl
 
 CALL_SECONDS = 60
 LARGEST_U16 = 65_535
-ROUNDING_PPM = 2_000  # 256 entries rounded to u16 can make the largest share greater by this
-
+MOST_BELOW_A_CAP = 998_000_000  # ppb of it, since 256 entries rounded to u16 can make the largest share greater
+LIMITS = [
+    "WeightsSetRateLimit",
+    "MinAllowedWeights",
+    "MaxWeightsLimit",
+    "WeightsVersionKey",
+    "CommitRevealWeightsEnabled",
+]
 PASSING = {"RATE_LIMITED", "TOO_EARLY", "INTERNAL", "UNKNOWN"}  # what a later attempt may find changed
 PAUSE = 10 * BLOCK_TIME
 
@@ -31,10 +37,7 @@ class BittensorChain(Chain):
             raise ConfigurationInvalid("the chain sink needs the extra bittensor") from error
         self._network, self._netuid = network, netuid
         self._wallet = self._sdk.Wallet(wallet, path=str(folder))
-
-    @property
-    def account(self) -> str:
-        return self._wallet.hotkey.ss58_address
+        self.account: str = self._wallet.hotkey.ss58_address
 
     def head(self) -> Head:
         async def read(client: Any) -> Head:
@@ -55,15 +58,10 @@ class BittensorChain(Chain):
     def limits(self) -> Limits:
         async def read(client: Any) -> Limits:
             subnet, here = self._sdk.storage.SubtensorModule, [self._netuid]
-            largest = int(await client.query(subnet.MaxWeightsLimit, here))
-            share = 10**9 if largest >= LARGEST_U16 else largest * (10**9 - 1_000 * ROUNDING_PPM) // LARGEST_U16
-            return Limits(
-                rate_blocks=int(await client.query(subnet.WeightsSetRateLimit, here)),
-                min_entries=int(await client.query(subnet.MinAllowedWeights, here)),
-                max_share=share,
-                version_key=int(await client.query(subnet.WeightsVersionKey, here)),
-                commit_reveal=bool(await client.query(subnet.CommitRevealWeightsEnabled, here)),
-            )
+            values = [int(await client.query(getattr(subnet, name), here)) for name in LIMITS]
+            rate_blocks, min_entries, largest, version_key, hidden = values
+            share = 10**9 if largest >= LARGEST_U16 else largest * MOST_BELOW_A_CAP // LARGEST_U16
+            return Limits(rate_blocks, min_entries, share, version_key, commit_reveal=bool(hidden))
 
         return self._ask(read)
 
