@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from adapters.ledger.insertion import absent
 from adapters.ledger.tables.retention import TombstoneRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
+from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow
 from adapters.object_store import Stored
 
 GRACE = timedelta(days=7)
@@ -24,10 +25,21 @@ CLOCKS = timedelta(days=1)  # of the ledger and of the store's files
 
 
 def horizon(session: Session, at: datetime) -> datetime:
-    """The instant before which no object was put that a run needs: one that is open, or whose truth may be revised."""
-    run = ForecastRunRow
+    """The instant before which no object was put that is needed.
+
+    A run needs its objects while it is open, while its truth may be revised, and until its weights are published.
+    """
+    run, vector, sent = ForecastRunRow, WeightVectorRoundRow, WeightPublicationRow
     revisable = and_(run.outcome != "void", run.init_time > at - TRUTH_EXPECTED)
-    first = session.scalar(select(func.min(run.opened_at)).where(or_(run.closed_at.is_(None), revisable)))
+    unpublished = select(vector.run_id).join(
+        sent, and_(vector.network == sent.network, vector.input_digest == sent.input_digest)
+    )
+    needing = or_(
+        run.closed_at.is_(None),
+        revisable,
+        run.run_id.in_(unpublished.where(sent.state.not_in(("confirmed", "missed")))),
+    )
+    first = session.scalar(select(func.min(run.opened_at)).where(needing))
     return min(at - KEPT, first or at) - CLOCKS
 
 
@@ -51,7 +63,7 @@ def due(session: Session, after: str, until: str | None, at: datetime) -> dict[s
     """Objects between two keys that have been marked for the time of grace, with their sizes in bytes."""
     row = TombstoneRow
     chosen = select(row.key, row.size_bytes).where(_within(after, until), row.marked_at <= at - GRACE)
-    return dict(session.execute(chosen.order_by(row.key)).tuples().all())
+    return dict(session.execute(chosen.order_by(row.key)).all())
 
 
 def forget(session: Session, keys: Collection[str]) -> None:
