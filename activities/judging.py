@@ -10,7 +10,6 @@ from typing import Any
 
 from activities.documents import FetchedObjects, Part
 from activities.messages.scoring import ScoreMiners, TruthSet
-from activities.miner_records import effect_of
 from adapters.chunk_decoder import FetchedChunk
 from adapters.field_sets import Fields
 from adapters.forecast_reader import ObjectFault
@@ -20,6 +19,7 @@ from weather import metrics
 from weather.cases import GLOBAL
 from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component
 from weather.faults import MinerFault, QualityControlFailed, tree
+from weather.faults.second_chances import effect_of
 from weather.fields import Field
 from weather.final_score import case_score
 from weather.score_spec import GATE, ScoreSpec

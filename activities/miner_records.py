@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from temporalio import activity
 
 from activities import documents
@@ -24,7 +22,7 @@ from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
-from weather.faults import tree
+from weather.faults.second_chances import effect_of
 
 MANIFEST_CODES = frozenset(
     {
@@ -42,7 +40,6 @@ STAGES = {
     "inference": "inference_triggered",
     "writing": "awaiting_inference_results",
 }
-COSTS_NOBODY = frozenset({"ConfigurationInvalid", "PrerequisiteMissing", "VoidedByOperator"})
 
 
 class LedgerMinerRecords(MinerRecords):
@@ -110,12 +107,6 @@ class LedgerMinerRecords(MinerRecords):
         instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
         outcome, code = ("fault", request.fault.code) if request.fault else ("verified", "")
         instruments.MINERS_SETTLED.add(outcome=outcome, code=code)
-
-
-def effect_of(code: str) -> Literal["W", "V"]:
-    """Worst for the miner, or void for all."""
-    costs = tree()[code].cause in ("miner", "policy") and code not in COSTS_NOBODY
-    return "W" if costs else "V"
 
 
 def _statuses(answer: MinerAnswer, expected_hash: str | None) -> list[str]:

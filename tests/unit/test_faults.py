@@ -16,7 +16,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities import attempts
 from activities.faults import NOT_YET, FaultInterceptor
-from activities.miner_records import COSTS_NOBODY, MANIFEST_CODES
+from activities.miner_records import MANIFEST_CODES
 from weather.faults import Fault, InternalError, NoCommitment, SourceCorrupt, TruthNotYetAvailable, tree
 
 MINERS_OWN = """AuditFailed BadAnswer CertificateRefused CommitmentBindingMismatch CommitmentMalformed
@@ -73,7 +73,7 @@ def test_every_class_of_the_tree_is_a_failure_of_its_exact_name(code: str) -> No
 def test_the_tree_has_no_code_that_these_tests_do_not_know() -> None:
     assert set(tree()) >= RETRIED
     assert BENIGN == NOT_YET
-    assert {*attempts.BUDGETS, *MANIFEST_CODES, *COSTS_NOBODY} <= set(tree())
+    assert {*attempts.BUDGETS, *MANIFEST_CODES} <= set(tree())
 
 
 def test_a_fault_without_words_is_told_by_its_code() -> None:
