@@ -59,7 +59,8 @@ class BittensorChain(Chain):
         async def read(client: Any) -> Limits:
             subnet, here = self._sdk.storage.SubtensorModule, [self._netuid]
             values = [int(await client.query(getattr(subnet, name), here)) for name in LIMITS]
-            rate_blocks, min_entries, largest, version_key, hidden = values
+            rate_blocks, min_entries, largest, version_key = values
+            hidden = await client.query(subnet.CommitRevealWeightsEnabled, here)
             share = 10**9 if largest >= LARGEST_U16 else largest * MOST_BELOW_A_CAP // LARGEST_U16
             return Limits(rate_blocks, min_entries, share, version_key, commit_reveal=bool(hidden))
 
