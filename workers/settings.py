@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     truth_retry_hours: Length = 6
     truth_budget_days: Length = 10
     second_chance_hours: float = Field(72, ge=0)
+    two_person: bool = False
 
     verification_wait_minutes: Length = Field(60, validation_alias="WEATHER_VERIFICATION_WAIT_MINUTES")
     min_commit_window_minutes: Length = 15

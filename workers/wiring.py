@@ -19,6 +19,7 @@ from activities.children import TemporalChildren
 from activities.downloads import VerifiedDownloads
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
+from activities.operator import LedgerOperator
 from activities.peers import LedgerPeers
 from activities.retention import LedgerRetention
 from activities.run_opening import LedgerRunOpening, RunDefaults
@@ -26,6 +27,7 @@ from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
 from activities.signatures import audits, miners, runs, scores
+from activities.signatures.operator import Operator
 from activities.signatures.retention import RetentionRecords
 from activities.signatures.sources import Sources
 from activities.sources import Archives, ArchiveSources
@@ -158,6 +160,7 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(_audit_records(wiring), audits.AuditRecords),
         *_methods(_peers(wiring), audits.Peers),
         *_methods(LedgerRetention(ledger, store), RetentionRecords),
+        *_methods(LedgerOperator(ledger, store, catalog, two_person=wiring.settings.two_person), Operator),
     ]
 
 

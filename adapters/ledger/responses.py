@@ -45,6 +45,14 @@ def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
     return row
 
 
+def verify_again(session: Session, step: ResponseStep) -> None:
+    """Take a failed row back to its verification, as only an operator may."""
+    run, row = changed_run(session, step.run_id), session.get_one(MinerResponseRow, (step.run_id, step.hotkey))
+    transitions.require(transitions.RERUN, f"miner {step.hotkey}", row.status, step.to)
+    _write(row, step)
+    _report(session, run, row.status_ordinal, step)
+
+
 def responses_of(session: Session, run_id: str) -> list[MinerResponseRow]:
     """The rows of a run, by hotkey."""
     chosen = select(MinerResponseRow).where(MinerResponseRow.run_id == run_id)

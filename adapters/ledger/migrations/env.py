@@ -2,7 +2,18 @@
 
 from alembic import context
 
-from adapters.ledger.tables import absence, audits, commitments, events, outbox, retention, runs, scores, weights  # noqa: F401 (they fill the metadata)
+from adapters.ledger.tables import (  # noqa: F401 (they fill the metadata)
+    absence,
+    audits,
+    commitments,
+    events,
+    interventions,
+    outbox,
+    retention,
+    runs,
+    scores,
+    weights,
+)
 from adapters.ledger.tables.base import Row
 
 context.configure(

@@ -1,0 +1,105 @@
+"""`Operator` on the ledger: a verb is checked, done and recorded in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+
+from sqlalchemy.orm import Session
+from temporalio import activity
+
+from activities import attempts, documents
+from activities.messages.miner import CommitmentRecorded
+from activities.messages.operator import Intervene, Intervened, InterventionReceipt
+from activities.signatures.operator import Operator
+from adapters.catalog import Catalog
+from adapters.ledger import commitments, interventions, runs
+from adapters.ledger.engine import Ledger
+from adapters.ledger.run_record import run_record
+from adapters.ledger.tables.interventions import InterventionRow
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.object_store import ObjectStore
+from protocol.canonical import J
+from weather.faults import InterventionRefused
+from weather.interventions import Act, BlastRadius, Effect, Scope, blast_radius, effect
+
+TWO_PERSON = ("skip", "accept", "void")
+ASKED = ("verb", "actor", "reason", "scope")
+
+
+class LedgerOperator(Operator):
+    """Blocking: runs in the thread pool of `control`."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, *, two_person: bool) -> None:
+        self._ledger, self._store, self._catalog, self._two_person = ledger, store, catalog, two_person
+
+    @activity.defn
+    def intervene(self, request: Intervene) -> Intervened:
+        """Check the verb, then act and record it in one transaction; a dry run writes nothing."""
+        dry_run = request.intervention.dry_run
+        transaction = self._ledger.read if dry_run else self._ledger.begin
+        with attempts.beating_thread(), transaction() as session:
+            run = runs.changed_run(session, request.run.run_id)
+            known = interventions.interventions_of(session, run.run_id)
+            row = self._row(session, run, request, known)
+            stored = next((one for one in known if one.request_id == row.request_id), None)
+            if stored is not None and not dry_run:
+                return _stored(stored, row)
+            rules, record = self._catalog.pinned_rules(run.grid, run.score_spec_digest), run_record(session, run.run_id)
+            state = interventions.run_state(session, run, row.at, known)
+            done = effect(rules, record, state, Act(request.verb, Scope.parse(row.scope), row.generation))
+            receipt = _receipt(row, blast_radius(rules, record, done), dry_run=dry_run)
+            answer = self._answer(session, run, done, receipt).model_copy(update={"generation": row.generation})
+            if not dry_run:
+                row.answer = answer.model_dump(mode="json")
+                session.add(row)
+            if answer.acts:
+                interventions.act(session, run, row, done)
+            return answer
+
+    def _row(
+        self, session: Session, run: ForecastRunRow, request: Intervene, known: list[InterventionRow]
+    ) -> InterventionRow:
+        asked = request.intervention
+        row = InterventionRow(workflow_id=run.run_id, verb=request.verb, actor=asked.actor, reason=asked.reason)
+        row.at, row.scope = request.at, str(Scope.parse(asked.scope or "run"))
+        row.request_id = asked.request_id or _request_id(row)
+        row.generation = interventions.next_generation(session, run.run_id, known)
+        alone = not self._two_person or row.verb not in TWO_PERSON or interventions.is_second(row, known)
+        row.state = "acted" if alone else "awaits_second_actor"
+        row.state_before = {name: getattr(run, name) for name in ("status", "outcome", "held_by", "review")}
+        return row
+
+    def _answer(self, session: Session, run: ForecastRunRow, done: Effect, receipt: InterventionReceipt) -> Intervened:
+        return Intervened(
+            receipt=receipt,
+            acts=receipt.state == "acted" and not receipt.dry_run,
+            leads=done.leads,
+            hotkey=done.hotkey,
+            commitment=self._commitment(session, run, done.hotkey) if done.hotkey and done.verify else None,
+        )
+
+    def _commitment(self, session: Session, run: ForecastRunRow, hotkey: str) -> CommitmentRecorded:
+        stored = commitments.commitment_of(session, run.run_id, hotkey)
+        assert stored is not None and run.commit_deadline is not None
+        return documents.recorded(self._store, stored, run.commit_deadline)
+
+
+def _stored(stored: InterventionRow, row: InterventionRow) -> Intervened:
+    """The first answer to a request, as long as it asks for the same."""
+    asked, first = ([getattr(one, name) for name in ASKED] for one in (row, stored))
+    if asked != first:
+        raise InterventionRefused("the request id stands for another intervention", found=asked, expected=first)
+    return Intervened.model_validate(stored.answer)
+
+
+def _receipt(row: InterventionRow, radius: BlastRadius, *, dry_run: bool) -> InterventionReceipt:
+    told = {name: getattr(row, name) for name in (*ASKED, "request_id", "at", "state")}
+    return InterventionReceipt.model_validate(
+        {**told, "run_id": row.workflow_id, "dry_run": dry_run, "blast_radius": asdict(radius)}
+    )
+
+
+def _request_id(row: InterventionRow) -> str:
+    """The same for each attempt of one activity."""
+    return hashlib.sha256(J([row.verb, row.actor, row.reason, row.scope, row.at.isoformat()])).hexdigest()[:32]
