@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from starter.commands import conform, operate, runs, serve, stack, verify
+from starter.commands import conform, operate, runs, serve, stack, verbs, verify
 from starter.output import ERRORS, EXIT_CODES, report
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 for commands in (stack.app, serve.app, operate.app, verify.app, conform.app):
     app.add_typer(commands)
 runs.app.command("dossier")(verify.dossier)
+verbs.add_to(runs.app)
 app.add_typer(runs.app, name="run")
 app.add_typer(serve.miners, name="miners")
 app.add_typer(serve.archive, name="archive")

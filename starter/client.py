@@ -22,6 +22,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError, TerminatedError, WorkflowAlreadyStartedError
@@ -104,7 +105,7 @@ def translated() -> Generator[None]:
         yield
     except RPCError as error:
         raise PlatformFault(f"Temporal refuses: {_said(error)}") from error
-    except WorkflowFailureError as error:
+    except (WorkflowFailureError, WorkflowUpdateFailedError) as error:
         raise failure_of(error) from error
 
 
@@ -185,8 +186,8 @@ async def _look(handle: WorkflowHandle[ForecastRun, ForecastRunResult]) -> tuple
     return f"{why.stage}: {why.waiting_for} · {progress.verified} of {progress.asked} miners verified", progress
 
 
-def failure_of(error: WorkflowFailureError) -> Fault:
-    """The fault behind a failed workflow."""
+def failure_of(error: WorkflowFailureError | WorkflowUpdateFailedError) -> Fault:
+    """The fault behind a failed workflow, or behind an update that it refused."""
     cause = error.cause
     if isinstance(cause, ActivityError):
         note = fault_of(cause)

@@ -174,7 +174,8 @@ def blast_radius(spec: ScoreSpec, record: RunRecord, done: Effect) -> BlastRadiu
     """What an effect changes in how the run will close."""
     before, after = _expected(spec, record), _expected(spec, done.record)
     voided = after.void.keys() - before.void.keys()
-    lost = {pair for pair in record.scores if pair[1] in voided | done.again and done.hotkey in (None, pair[0])}
+    gone = voided | done.again
+    lost = {(hotkey, key) for hotkey, key in record.scores if key in gone and done.hotkey in (None, hotkey)}
     moved = _ranks_moved(before, after)
     touched = {hotkey for hotkey, _ in lost} | {hotkey for hotkey, _, _ in moved} | {done.hotkey}
     return BlastRadius(
@@ -194,12 +195,10 @@ class _Known(NamedTuple):
     cases: Mapping[CaseKey, Standing]
 
 
-def _hold(known: _Known, act: Act) -> Effect:
-    return _refuse("the run is held already") if known.state.held else Effect(known.record)
-
-
-def _release(known: _Known, act: Act) -> Effect:
-    return Effect(known.record) if known.state.held else _refuse("the run is not held")
+def _hold_or_release(known: _Known, act: Act) -> Effect:
+    if known.state.held == (act.verb == "hold"):
+        _refuse("the run is held already" if known.state.held else "the run is not held")
+    return Effect(known.record)
 
 
 def _void(known: _Known, act: Act) -> Effect:
@@ -237,8 +236,8 @@ def _rerun(known: _Known, act: Act) -> Effect:
 
 
 _EFFECTS: dict[str, Callable[[_Known, Act], Effect]] = {
-    "hold": _hold,
-    "release": _release,
+    "hold": _hold_or_release,
+    "release": _hold_or_release,
     "rerun": _rerun,
     "skip": _skip,
     "accept": _accept,
