@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import inspect, select
+from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import absent
@@ -39,14 +39,17 @@ def record_faults(session: Session, faults: Sequence[FaultRecord]) -> None:
     _record(session, FaultRecordRow, faults, fault_document)
 
 
-def facts_of(session: Session, run_id: str) -> list[ScoreFact]:
+def facts_of(session: Session, run_id: str, *where: ColumnElement[bool]) -> list[ScoreFact]:
     """All facts of a run, superseded ones too."""
-    return _stored(session, ScoreFactRow, ScoreFact, run_id)
+    return _stored(session, ScoreFactRow, ScoreFact, ScoreFactRow.run_id == run_id, *where)
 
 
 def faults_of(session: Session, run_id: str) -> list[FaultRecord]:
     """All fault records of a run, in the order in which they became final."""
-    return sorted(_stored(session, FaultRecordRow, FaultRecord, run_id), key=lambda fault: fault.recorded_at)
+    return sorted(
+        _stored(session, FaultRecordRow, FaultRecord, FaultRecordRow.run_id == run_id),
+        key=lambda fault: fault.recorded_at,
+    )
 
 
 def _record(session: Session, kind: Kind, values: Sequence[V], document: Callable[[V], bytes]) -> None:
@@ -70,9 +73,9 @@ def _columns(value: ScoreFact | FaultRecord) -> dict[str, Any]:
     return columns
 
 
-def _stored(session: Session, kind: Kind, value: type[V], run_id: str) -> list[V]:
+def _stored(session: Session, kind: Kind, value: type[V], *where: ColumnElement[bool]) -> list[V]:
     columns = [attribute.columns[0].label(attribute.key) for attribute in inspect(kind).column_attrs]
-    chosen = select(*[column for column in columns if column.name != "digest"]).where(kind.run_id == run_id)
+    chosen = select(*[column for column in columns if column.name != "digest"]).where(*where)
     return [
         value.model_validate(row) for row in session.execute(chosen.order_by(*inspect(kind).primary_key)).mappings()
     ]

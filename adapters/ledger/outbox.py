@@ -48,12 +48,6 @@ def enqueue(session: Session, run: ForecastRunRow, operation: Operation, item: s
     insert_if_absent(session, row, ("body",))
 
 
-def rows_of(session: Session, run_id: str) -> list[OutboxRow]:
-    """All rows of a run, by kind."""
-    rows = session.scalars(select(OutboxRow).where(OutboxRow.run_id == run_id).order_by(OutboxRow.key))
-    return sorted(rows, key=lambda row: OPERATIONS.index(row.operation))
-
-
 def items_of(session: Session, run_id: str, operation: Operation) -> list[str]:
     """The items of a run of which this operation tells."""
     chosen = select(OutboxRow.item).where(OutboxRow.run_id == run_id, OutboxRow.operation == operation)
@@ -80,7 +74,8 @@ def settle(session: Session, replies: Iterable[tuple[str, Reply]], now: datetime
         row.state, row.rule, row.attempts = judged.state, judged.rule.name, judged.attempts
         row.status, row.code, row.next_at = reply.status, reply.code, now + judged.pause
         if judged.state == "parked" or judged.rule.alarm:
-            _alarm(row)
+            told = (row.state, row.operation, row.item, row.run_id, row.rule, row.status, row.code)
+            log.error("%s: %s %s of %s; answer %s: status %s, code %s", *told)
         session.flush()
         of_run = update(OutboxRow).where(OutboxRow.run_id == row.run_id)
         if row.rule == "unknown":  # who does not answer is left alone
@@ -93,10 +88,13 @@ def settle(session: Session, replies: Iterable[tuple[str, Reply]], now: datetime
 
 def expire(session: Session, run: ForecastRunRow, now: datetime) -> None:
     """Give up what is still pending long after the close."""
-    if run.closed_at is not None and now >= run.closed_at + KEPT_AFTER_CLOSE:
-        for row in session.scalars(_pending(run.run_id)):
-            row.state = "expired"
-            _alarm(row)
+    if run.closed_at is None or now < run.closed_at + KEPT_AFTER_CLOSE:
+        return
+    left = list(session.scalars(_pending(run.run_id)))
+    for row in left:
+        row.state = "expired"
+    if left:
+        log.error("expired: %d operations of %s, the first is %s", len(left), run.run_id, left[0].operation)
 
 
 def next_try(session: Session, run: ForecastRunRow) -> datetime | None:
@@ -117,8 +115,3 @@ def _open_kind(session: Session, run_id: str) -> Operation | None:
     chosen = select(OutboxRow.operation).where(OutboxRow.run_id == run_id, OutboxRow.state != "stored").distinct()
     left = set(session.scalars(chosen))
     return next((operation for operation in OPERATIONS if operation in left), None)
-
-
-def _alarm(row: OutboxRow) -> None:
-    told = (row.state, row.operation, row.item, row.run_id, row.rule, row.status, row.code)
-    log.error("%s: %s %s of %s; last answer %s: status %s, code %s", *told)

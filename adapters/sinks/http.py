@@ -35,7 +35,7 @@ class HttpSink(WeightSink):
         return reply.proved
 
     def _call(self, method: str, payload: WeightsPayload, key: str | None = None) -> Reply:
-        path, body = f"/networks/{payload.network}/weights/{payload.epoch}", payload.canonical
+        path, body = f"/networks/{payload.network}/weights/{payload.epoch}", payload.canonical.decode()
         return asyncio.run(self._backend.call(method, path, body if key else None, key)).reply(body)
 
 
