@@ -35,7 +35,7 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
         if request.fault:
             facts.record_faults(session, [void_record(run.run_id, request.fault, request)])
         closing = _closing(session, run, rules, request)
-        if request.void_reason is None:
+        if request.void_reason is None and not (request.overdue and closing.outcome == "void"):
             _project(session, run, closing)
         runs.close_run(session, run.run_id, closing)
     return _result(session, run)
@@ -43,7 +43,8 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
 
 def _project(session: Session, run: Run, closing: Closing) -> None:
     covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
-    if runs.changed_run(session, run.run_id).status == "final_scoring_failed" != covered:
+    status = runs.changed_run(session, run.run_id).status
+    if status == "final_scoring_failed" != covered:
         runs.advance_run(session, run.run_id, "final_scoring_triggered", "helped by an operator", closing.closed_at)
     runs.reach_run(session, run.run_id, covered, f"coverage {closing.coverage}", closing.closed_at)
 

@@ -230,11 +230,12 @@ class Aggregated(Message):
 
 
 class CloseRun(Message):
-    """Asks to close a run; `void` gives the reason if it cannot be scored at all."""
+    """Asks to close a run; `void_reason` if it cannot be scored at all, `overdue` if its workflow is gone."""
 
     run_id: str
     at: Instant
     void_reason: str | None = None
+    overdue: bool = False
     fault: FaultNote | None = None
 
 
@@ -254,7 +255,7 @@ class ForecastRunResult(Message):
 class TriggerInput(Message):
     """Starts what is due at a nominal time: the run of the cycle, or the removal of the day."""
 
-    kind: Literal["forecast", "retention"] = "forecast"
+    kind: Literal["forecast", "retention", "weights"] = "forecast"
     at: Instant | None = None
     grid: str | None = None
 
