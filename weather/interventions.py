@@ -246,8 +246,8 @@ _EFFECTS: dict[str, Callable[[_Known, Act], Effect]] = {
 
 
 def _voided(known: _Known, gone: set[CaseKey], act: Act) -> Effect:
-    still_open = {key for key, case in known.cases.items() if case == OPEN} - gone
-    leads = {_lead(key) for key in gone} - {_lead(key) for key in still_open}
+    open_ = {key for key, case in known.cases.items() if case == OPEN}
+    leads = {_lead(key) for key in open_ & gone} - {_lead(key) for key in open_ - gone}
     scopes = tuple(sorted(gone))
     return Effect(_without(known.record, scopes, act), void=scopes, leads=tuple(sorted(leads)))
 
