@@ -9,8 +9,7 @@ from pydantic import BaseModel, RootModel, TypeAdapter
 
 from activities.messages.base import Ref
 from activities.messages.miner import CommitmentRecorded
-from adapters.chunk_decoder import FetchedChunk
-from adapters.forecast_reader import ObjectFault, VerifiedManifest
+from adapters.forecast_reader import VerifiedManifest
 from adapters.ledger.values import FaultRecord, RecordedCommitment, ScoreFact
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
@@ -30,13 +29,6 @@ class VerifiedStore(BaseModel):
 
     commitment: Commitment
     manifest: VerifiedManifest
-
-
-class FetchedObjects(BaseModel):
-    """Verified chunks of one miner in one pass, and what could not be had."""
-
-    chunks: tuple[FetchedChunk, ...]
-    faults: tuple[ObjectFault, ...]
 
 
 class Part(BaseModel):

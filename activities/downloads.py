@@ -14,7 +14,7 @@ from activities.messages.scoring import FetchLead, LeadFetched
 from activities.signatures.miners import Downloads
 from adapters import instruments, telemetry
 from adapters.catalog import Catalog
-from adapters.forecast_reader import CommittedForecast, FetchedLead, ForecastReader, ObjectFault
+from adapters.forecast_reader import CommittedForecast, FetchedObjects, ForecastReader, ObjectFault
 from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from protocol.commitment import Commitment
@@ -67,7 +67,7 @@ class VerifiedDownloads(Downloads):
             final=request.last_round or not retryable,
         )
 
-    async def _fetch(self, request: FetchLead, forecast: CommittedForecast, manifest: str) -> documents.FetchedObjects:
+    async def _fetch(self, request: FetchLead, forecast: CommittedForecast, manifest: str) -> FetchedObjects:
         rules = self._catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
         fields = rules.day1_fields if request.pass_name == "day1_qc" else rules.final_fields
         chunks, faults = [], []
@@ -81,9 +81,9 @@ class VerifiedDownloads(Downloads):
             await self._testify(request.miner.hotkey, fetched)
             chunks += fetched.chunks
             faults += fetched.faults
-        return documents.FetchedObjects(chunks=tuple(chunks), faults=tuple(faults))
+        return FetchedObjects(chunks=tuple(chunks), faults=tuple(faults))
 
-    async def _testify(self, hotkey: str, fetched: FetchedLead) -> None:
+    async def _testify(self, hotkey: str, fetched: FetchedObjects) -> None:
         """What came is a witness for others; what did not come needs one."""
         for code in {fault.code for fault in fetched.faults}:
             await self._witness.require("GET", hotkey, _miner_fault(code))

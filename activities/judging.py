@@ -8,11 +8,11 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from activities.documents import FetchedObjects, Part
+from activities.documents import Part
 from activities.messages.scoring import ScoreMiners, TruthSet
 from adapters.chunk_decoder import FetchedChunk
 from adapters.field_sets import Fields
-from adapters.forecast_reader import ObjectFault
+from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.ledger.values import FaultRecord, ScoreFact
 from protocol.facts import facts_digest
 from weather import metrics

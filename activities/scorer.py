@@ -12,6 +12,7 @@ from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import Clock
 from adapters.field_sets import load_field_set
+from adapters.forecast_reader import FetchedObjects
 from adapters.object_store import ObjectStore
 from weather.grids import Grid
 
@@ -28,7 +29,7 @@ class FieldScorer(Scorer):
         judge = self._judge(request)
         done: list[str] = list(attempts.resumed() or [])
         for miner in request.miners[len(done) :]:
-            objects = documents.get_model(self._store, documents.FetchedObjects, miner.objects.sha256)
+            objects = documents.get_model(self._store, FetchedObjects, miner.objects.sha256)
             part = judge.part(miner.hotkey, objects)
             done.append(documents.put_model(self._store, part).sha256)
             attempts.heartbeat(done)

@@ -19,7 +19,7 @@ from adapters.dossier_file import write_archive
 from adapters.ledger import log
 from adapters.ledger.commitments import commitment_of
 from adapters.ledger.facts import facts_of, faults_of
-from adapters.ledger.roster import roster_of
+from adapters.ledger.run_record import run_record
 from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import CommitmentRow, LogLeafRow, ReceiptRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
@@ -36,10 +36,8 @@ from protocol.merkle import leaf_hash
 from protocol.messages import CommitmentData
 from protocol.receipt import TreeHead, sign_tree_head
 from protocol.subsets import subset_proof
-from weather.cases import CaseKey
 from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing
-from weather.final_score import nano
-from weather.round_score import FaultScope, RunRecord, decide_close
+from weather.round_score import decide_close
 from weather.score_spec import GATE
 
 D = TypeVar("D", FactDocument, FaultDocument)
@@ -200,10 +198,7 @@ def _proved(kind: type[Proved[D]], leaves: list[tuple[bool, bytes]]) -> Proved[D
 
 def _closing(origin: Origin) -> RunClosing:
     run, rules = origin.run, origin.catalog.pinned_rules(origin.run.grid, origin.run.score_spec_digest)
-    hotkeys = tuple(row.hotkey for row in roster_of(origin.session, origin.run_id))
-    scores = {(fact.hotkey, _case(fact)): nano(fact.score) for fact in origin.facts if fact.score is not None}
-    scopes = [FaultScope(fault.hotkey, _case(fault), fault.effect, fault.code) for fault in origin.faults]
-    decision = decide_close(rules, RunRecord(hotkeys, scores, scopes))
+    decision = decide_close(rules, run_record(origin.session, origin.run_id))
     mine = {"run_id": origin.run_id, "hotkey": origin.hotkey}
     total = origin.session.scalars(select(RoundScoreRow).filter_by(**mine)).one()
     leads = origin.session.scalars(select(LeadScoreRow).filter_by(**mine).order_by(LeadScoreRow.lead_hours))
@@ -251,7 +246,3 @@ def _values(origin: Origin, fact: ScoreFact, digest: str) -> bytes:
 
 def _concerns(fault: FaultRecord, origin: Origin) -> bool:
     return fault.hotkey == origin.hotkey or fault.effect == "V"
-
-
-def _case(value: ScoreFact | FaultRecord) -> CaseKey:
-    return CaseKey(value.pass_, value.lead_hours, value.variable, value.level, value.region)

@@ -74,14 +74,14 @@ class ObjectFault(FieldCase):
     expected: str | None
 
 
-class FetchedLead(BaseModel):
-    """What became of the fields of one lead; `transferred` of its chunks came over the network just now."""
+class FetchedObjects(BaseModel):
+    """Verified chunks of one miner, and what could not be had; `transferred` came over the network just now."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chunks: tuple[FetchedChunk, ...]
     faults: tuple[ObjectFault, ...]
-    transferred: int
+    transferred: int = 0
 
 
 class _Wanted(NamedTuple):
@@ -115,7 +115,7 @@ class ForecastReader:
 
     async def fetch_lead(
         self, forecast: CommittedForecast, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
-    ) -> FetchedLead:
+    ) -> FetchedObjects:
         """Step 4 for chunks of one lead; one that is kept already is not read again."""
         wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
         missing = [one for one in wanted if not one.kept]
@@ -123,7 +123,7 @@ class ForecastReader:
         failed = {(fault.variable, fault.level) for fault in faults}
         chunks = (one.chunk for one in wanted)
         there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
-        return FetchedLead(chunks=there, faults=tuple(faults), transferred=len(missing) - len(faults))
+        return FetchedObjects(chunks=there, faults=tuple(faults), transferred=len(missing) - len(faults))
 
     async def audit(
         self, forecast: CommittedForecast, manifest_sha256: str, places: Iterable[int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,12 +29,12 @@ from protocol.layout import Layout
 from protocol.manifest import Manifest
 from protocol.messages import CommitmentData, ForecastRequestData
 from protocol.receipt import CommitmentAnswer, entry_hash, growth_holds
+from protocol.run_record import Scored, run_record
 from protocol.store import check_metadata
 from weather.cases import GLOBAL, CaseKey
 from weather.faults import CommitmentLate
 from weather.field_sets import FieldEntry, field_set_document, set_digest
-from weather.final_score import nano
-from weather.round_score import FaultScope, RunRecord, decide_close
+from weather.round_score import FaultScope, decide_close
 from weather.score_spec import GATE, ScoreSpec
 
 D = TypeVar("D", bound=Document)
@@ -199,10 +200,11 @@ def _check_closing(evidence: Evidence) -> None:
         found, expected = (closing.facts_digest, closing.faults_digest), (closed.facts_digest, closed.faults_digest)
         require("closing", found, expected)
     void = {CaseKey(*case[:5]) for case in closing.void}
-    scores = {(miner, fact.case): nano(fact.score_value) for fact in evidence.facts if fact.score_value is not None}
-    scopes = [FaultScope("*", case, "V", "VoidedByOperator") for case in void]
-    scopes += [FaultScope(fault.hotkey, fault.case, fault.effect, fault.code) for fault in evidence.faults]
-    decision = decide_close(evidence.rules, RunRecord((miner,), scores, scopes))
+    facts = [Scored(miner, one.case, one.generation, one.truth_version, one.score_value) for one in evidence.facts]
+    scopes = [FaultScope("*", case, "V", "VoidedByOperator", sys.maxsize) for case in void]
+    mine = [one for one in evidence.faults if one.effect == "W"]
+    scopes += [FaultScope(miner, one.case, one.effect, one.code, one.generation) for one in mine]
+    decision = decide_close(evidence.rules, run_record((miner,), facts, scopes))
     coverage = f"{decision.coverage.numerator}/{decision.coverage.denominator}"
     require("closing: void", set(decision.void), void)
     require("closing: outcome", (closing.outcome, closing.coverage), (decision.outcome, coverage))

@@ -16,7 +16,7 @@ import numpy as np
 
 from adapters.chunk_decoder import FetchedChunk
 from adapters.egress import check_head, has_content_coding
-from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, FetchedLead, ForecastReader
+from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, FetchedObjects, ForecastReader
 from adapters.transfer import TransferBudget
 from protocol.commitment import Commitment
 from protocol.layout import MAX_METADATA_BYTES, Layout
@@ -136,7 +136,7 @@ async def _metadata(path: str, bench: Bench, manifest: Manifest, commitment: Com
     bench.validator.wiring.store.put(body)
 
 
-async def _chunks(bench: Bench, manifest: Manifest, commitment: Commitment) -> list[FetchedLead]:
+async def _chunks(bench: Bench, manifest: Manifest, commitment: Commitment) -> list[FetchedObjects]:
     """Each field once, all leads in turn; that of the analysis at the first lead."""
     by_lead, leads = defaultdict(list), bench.layout.lead_time_hours
     known = bench.analysis.variable, bench.analysis.level
@@ -149,7 +149,7 @@ async def _chunks(bench: Bench, manifest: Manifest, commitment: Commitment) -> l
     return fetched
 
 
-def _digests(_: Bench, fetched: list[FetchedLead]) -> None:
+def _digests(_: Bench, fetched: list[FetchedObjects]) -> None:
     _require_none(fault for lead in fetched for fault in lead.faults if fault.code == TAMPERED)
 
 
@@ -165,7 +165,7 @@ class Decoded:
     turn: str = ""
 
 
-async def _decoded(bench: Bench, fetched: list[FetchedLead]) -> list[Decoded]:
+async def _decoded(bench: Bench, fetched: list[FetchedObjects]) -> list[Decoded]:
     decoded = [await asyncio.to_thread(_decode, bench, each) for lead in fetched for each in lead.chunks]
     _require_none(one.fault for one in decoded if one.fault and not isinstance(one.fault, IncompleteForecast))
     return decoded

@@ -13,7 +13,7 @@ import pytest
 from starlette.responses import Response
 
 from adapters.chunk_decoder import ChunkDecoder
-from adapters.forecast_reader import CommittedForecast, FetchedLead, ForecastReader
+from adapters.forecast_reader import CommittedForecast, FetchedObjects, ForecastReader
 from adapters.miner_client import MinerClient
 from adapters.object_store import LocalObjects
 from adapters.transfer import TransferBudget
@@ -68,7 +68,7 @@ def committed(server: Server, miner: HostileMiner) -> CommittedForecast:
     return CommittedForecast(server.entry(), miner.commitment, LAYOUT)
 
 
-async def fetch(reader: ForecastReader, server: Server, miner: HostileMiner, lead: int = 6) -> FetchedLead:
+async def fetch(reader: ForecastReader, server: Server, miner: HostileMiner, lead: int = 6) -> FetchedObjects:
     forecast = committed(server, miner)
     manifest = await reader.verify_manifest(forecast)
     return await reader.fetch_lead(forecast, manifest.sha256, FIELDS, lead)

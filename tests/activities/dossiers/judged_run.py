@@ -1,6 +1,7 @@
 """A closed hindcast of the planet on a tiny grid, played by the real activities without Temporal.
 
-Each miner shows one ending: whole, refused by day 1, broken chunks, a copy, late.
+Each miner shows one ending: whole, refused by day 1, broken chunks, a copy, late, declined. One case was voided and
+scored again.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from activities.messages.scoring import ChunkMiner, RecordScores, ScoreMiners, T
 from activities.scorer import FieldScorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
-from adapters.forecast_reader import ObjectFault, VerifiedManifest
+from adapters.forecast_reader import FetchedObjects, ObjectFault, VerifiedManifest
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.ledger.values import FaultRecord
+from adapters.ledger.facts import facts_of
+from adapters.ledger.values import FaultRecord, ScoreFact
 from adapters.object_store import LocalObjects
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
@@ -36,16 +38,19 @@ from protocol.manifest import Manifest
 from protocol.messages import CommitmentData, StoreIdentity
 from protocol.store import Codec, array_metadata, coordinate_chunks, root_metadata
 from tests.activities.validator.world import ALICE, BOB, CAROL, HINDCAST, T0, Opened, Validator, do
+from weather.faults import tree
 from weather.field_sets import Kind, field_set_document
 from weather.fields import Field
 from weather.grids import Grid
 from weather.planet.planet import Planet, Weather
 
 GRID, LEADS, FINAL, DAY1, LEVEL = "tiny", (6, 12, 18, 24), (18, 24), (6, 12), 500
-DAVE, EVE = (PrivateKey.from_bytes(bytes([seed]) * 32) for seed in (14, 15))
+DAVE, EVE, FRANK = (PrivateKey.from_bytes(bytes([seed]) * 32) for seed in (14, 15, 16))
 CODECS: dict[str, Codec] = {CAROL.hotkey: "zstd"}
 PLANET = Planet(7)
 HOLE = ("10u", 18)
+RERUN = ("10v", 24)
+DECLINED = FaultNote(code="HindcastDeclined", cause="policy", detail="no time")
 LATE = FaultNote(code="CommitmentLate", cause="policy", detail="after the deadline")
 Store = dict[str, bytes]
 
@@ -77,27 +82,39 @@ def play(folder: Path) -> JudgedRun:
     with Ledger(url) as ledger:
         catalog = Catalog(write_grid(folder / "grids"))
         keys = (ALICE, BOB, CAROL, DAVE, EVE)
-        validator = Validator(ledger, objects, catalog, miners=keys).with_defaults(grid=GRID, hotkeys_per_address=None)
+        validator = Validator(ledger, objects, catalog, miners=(*keys, FRANK)).with_defaults(
+            grid=GRID, hotkeys_per_address=None
+        )
         opened = validator.open(HINDCAST)
         stores = {key.hotkey: commit(validator, opened, key) for key in keys}
         run_id, at = opened.run.run_id, opened.window.commit_deadline + timedelta(minutes=2)
+        declined = {"run_id": run_id, "hotkey": FRANK.hotkey, "at": at, "fault": DECLINED}
+        do(validator.responses.settle_miner, SettleMiner.model_validate(declined))
         do(validator.runs.seal_run, SealRun(run_id=run_id, at=at))
         for to in ("initial_scoring_skipped", "final_scoring_triggered"):
             do(validator.runs.advance_run, AdvanceRun(run_id=run_id, to=to, reason="", at=at))
         score(validator, opened, "day1_qc", DAY1, stores)
         for lead in FINAL:
             score(validator, opened, "era5_final", (lead,), stores)
-        validator.record(hole(run_id, at))
+        validator.record(voided(run_id, at, HOLE, "SourceCorrupt"), voided(run_id, at, RERUN, "VoidedByOperator"))
+        validator.record(*rerun(ledger, run_id))
         do(validator.runs.close_run, CloseRun(run_id=run_id, at=at))
     return JudgedRun(url, objects, folder / "grids", run_id)
 
 
-def hole(run_id: str, at: datetime) -> FaultRecord:
-    """A case without truth: void for all."""
-    variable, lead = HOLE
-    scope = {"pass_": "era5_final", "lead_hours": lead, "variable": variable, "level": 0}
-    values = {"run_id": run_id, "code": "SourceCorrupt", "cause": "source", "effect": "V", "recorded_at": at, **scope}
+def voided(run_id: str, at: datetime, case: tuple[str, int], code: str) -> FaultRecord:
+    """A case that is void for all."""
+    scope = {"pass_": "era5_final", "variable": case[0], "lead_hours": case[1], "level": 0}
+    values = {"run_id": run_id, "code": code, "cause": tree()[code].cause, "effect": "V", "recorded_at": at, **scope}
     return FaultRecord.model_validate(values)
+
+
+def rerun(ledger: Ledger, run_id: str) -> list[ScoreFact]:
+    """The voided case, scored again."""
+    with ledger.read() as session:
+        facts = facts_of(session, run_id)
+    again = [fact for fact in facts if (fact.variable, fact.lead_hours) == RERUN]
+    return [fact.model_copy(update={"generation": 2}) for fact in again]
 
 
 def write_grid(folder: Path) -> Path:
@@ -214,7 +231,7 @@ def fetched(validator: Validator, name: PassName, leads: tuple[int, ...], hotkey
                 continue
             sha256 = validator.store.put(store[layout.chunk_path(variable, level, lead)])
             chunks.append(FetchedChunk(**case, sha256=sha256, codec=CODECS.get(hotkey, "pcodec")))
-    return documents.put_model(validator.store, documents.FetchedObjects(chunks=tuple(chunks), faults=tuple(faults)))
+    return documents.put_model(validator.store, FetchedObjects(chunks=tuple(chunks), faults=tuple(faults)))
 
 
 def scored_fields(validator: Validator, name: PassName) -> Iterable[tuple[str, int]]:

@@ -23,7 +23,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of, record_facts
 from adapters.object_store import LocalObjects
 from protocol.identity import PrivateKey
-from tests.activities.dossiers.judged_run import ALICE, BOB, CAROL, DAVE, EVE, HOLE, JudgedRun, play
+from tests.activities.dossiers.judged_run import ALICE, BOB, CAROL, DAVE, EVE, FRANK, HOLE, RERUN, JudgedRun, play
 from tests.activities.dossiers.unpacked import Unpacked, broken, write
 from tests.activities.validator.world import VALIDATOR
 from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing, StoreUnavailable
@@ -31,7 +31,7 @@ from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMis
 ROOT = Path(__file__).parents[3]
 FLIPS, SEED = 1_000, 20_261_122
 CHECKS = [("QualityControlFailed", lead, name) for lead in (6, 12) for name in ("10u", "10v", "2t", "msl", "z")]
-VOID = ("SourceCorrupt", HOLE[1], HOLE[0])
+VOID = [("SourceCorrupt", HOLE[1], HOLE[0]), ("VoidedByOperator", RERUN[1], RERUN[0])]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_dossier_proves_the_score_of_the_ledger_whatever_became_of_the_miner(
     assert dict(proved.closing.lead_scores) == leads
     assert len(proved.facts) == facts
     told = sorted((fault.code, fault.lead_hours, fault.variable) for fault in proved.faults)
-    assert told == sorted([*faults, VOID])
+    assert told == sorted([*faults, *VOID])
     assert proved.log.closed is not None
     assert proved.answer.in_time is (key is not DAVE)
     assert [case[1:3] for case in proved.closing.void] == [HOLE[::-1]]
@@ -156,8 +156,9 @@ def test_nothing_may_follow_stand_twice_or_be_of_no_use(signed: Path, tmp_path: 
 def test_there_is_no_dossier_of_what_is_not_closed_or_never_committed(run: JudgedRun, tmp_path: Path) -> None:
     with pytest.raises(PrerequisiteMissing, match="no such run"):
         write(replace(run, run_id="forecast/2026-11-22T18Z"), ALICE.hotkey, tmp_path / "d")
-    with pytest.raises(ConfigurationInvalid, match="nothing to prove"):
-        write(run, "ab" * 32, tmp_path / "d")
+    for hotkey in ("ab" * 32, FRANK.hotkey):
+        with pytest.raises(ConfigurationInvalid, match="nothing to prove"):
+            write(run, hotkey, tmp_path / "d")
     with pytest.raises(PrerequisiteMissing, match="found pending"):
         write(replace(run, run_id=run.open_run()), ALICE.hotkey, tmp_path / "d")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ import numpy as np
 import zstandard
 
 from activities import documents
-from activities.documents import FetchedObjects, Part
+from activities.documents import Part
 from activities.messages.base import PassName, Ref
 from activities.messages.run import Run
 from activities.messages.scoring import ChunkMiner, ScoreMiners, TruthReady, TruthSet
@@ -19,7 +19,7 @@ from activities.scorer import FieldScorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
 from adapters.clock import FixedClock
-from adapters.forecast_reader import ObjectFault
+from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.object_store import ObjectStore
 from tests.activities.validator.world import DEFAULTS, GRID, OPENED, T0, do
 from weather.field_sets import Kind, field_set_document

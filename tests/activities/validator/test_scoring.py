@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.documents import FetchedObjects, Part
+from activities.documents import Part
 from activities.messages.base import Ref
 from activities.messages.scoring import ChunkMiner, TruthReady
 from adapters.chunk_decoder import ChunkDecoder
+from adapters.forecast_reader import FetchedObjects
 from adapters.object_store import LocalObjects
 from protocol.facts import fact_document
 from tests.activities.validator.forecasts import (

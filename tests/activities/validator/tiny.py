@@ -17,7 +17,7 @@ from activities.messages.run import Run
 from activities.messages.scoring import FetchLead, LeadFetched, VerifiedMiner
 from activities.miner_calls import HttpMinerCalls
 from adapters.catalog import Catalog
-from adapters.forecast_reader import ForecastReader
+from adapters.forecast_reader import FetchedObjects, ForecastReader
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore
 from adapters.transfer import TransferBudget
@@ -153,5 +153,5 @@ class Post:
         )
         return await self.do(self.downloads.fetch_lead, request)
 
-    def fetched(self, answer: LeadFetched) -> documents.FetchedObjects:
-        return documents.get_model(self.store, documents.FetchedObjects, answer.objects.sha256)
+    def fetched(self, answer: LeadFetched) -> FetchedObjects:
+        return documents.get_model(self.store, FetchedObjects, answer.objects.sha256)
