@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Thread
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -25,8 +27,12 @@ from adapters.ledger.values import ResponseStep
 from adapters.object_store import LocalObjects
 from tests.activities.ledger.builders import entry, window
 from tests.activities.retention.ages import NOW, Past, days_ago, put_ago
+from weather.fields import Field
+from weather.grids import Grid
 
 DIGEST, KEY = "a" * 64, "1" * 64
+GRID = Grid("toy", 60_000_000, -60_000_000, 3, 0, 90_000_000, 4)
+FIELD = Field.of(GRID, "2t", 0, NOW, np.full((3, 4), 280, np.float32))
 WEIGHED = Past(200, 200, "closed", closed=180)
 
 
@@ -59,8 +65,10 @@ NEEDED: dict[str, tuple[list[Past | Weights], float]] = {
     "a run that expects ERA5 instead of ERA5T": ([Past(155, 155, "closed_partial", closed=130)], 154),
     "a round whose weights are planned": ([Weights("planned")], 199),
     "a round whose weights are not revealed": ([Weights("committed")], 199),
+    "the first of two open runs": ([Past(190, 190), Past(170, 170)], 189),
     "an open run, though a later run is void": ([Past(190, 190), Past(170, 170, "void")], 169),
     "a claim or a workflow that has no run": ([], 29),
+    "a claim or a workflow older than all open runs": ([Past(5, 5)], 29),
 }
 UNNEEDED: dict[str, tuple[list[Past | Weights], float]] = {
     "no run at all": ([], 32),
@@ -68,7 +76,7 @@ UNNEEDED: dict[str, tuple[list[Past | Weights], float]] = {
     "a closed run whose truth is final": ([WEIGHED], 199),
     "a closed hindcast": ([Past(900, 60, "closed", campaign="history")], 59),
     "a round whose weights are confirmed": ([Weights("confirmed")], 199),
-    "what was put before the first open run was opened": ([Past(40, 40)], 42),
+    "what was put before the first open run was opened": ([Past(900, 40, campaign="history")], 42),
 }
 
 
@@ -155,13 +163,21 @@ def test_who_needs_a_marked_object_again_takes_its_mark_away(
     key = put_ago(store, root, 60, lambda: store.put(b"shared"))
     retention = LedgerRetention(ledger, store)
     days(retention, NOW)
-    page = DeleteObjects(at=NOW + timedelta(days=8), after="", until=None, horizon=days_ago(31))
     assert store.put(b"shared") if again == "put" else store.has(key.removeprefix("bytes/"))
+    page = DeleteObjects(at=NOW + timedelta(days=8), after="", until=None, horizon=days_ago(31))
     assert ActivityEnvironment().run(retention.delete_objects, page) == Deleted(objects=0, size_bytes=0)
-    days(retention, NOW + timedelta(days=9))
-    put_ago(store, root, 60, lambda: store.put(b"shared"))
-    ((marked, deleted),) = days(retention, NOW + timedelta(days=10))
-    assert (marked.unneeded, deleted.objects) == (1, 0)
+    assert keys(store) == {key}
+
+
+def test_what_is_unneeded_once_more_has_its_days_of_grace_once_more(
+    ledger: Ledger, store: LocalObjects, root: Path
+) -> None:
+    retention = LedgerRetention(ledger, store)
+    for number, age in enumerate((60, 1, 60)):
+        put_ago(store, root, age, lambda: store.put(b"shared"))
+        days(retention, NOW + timedelta(days=number))
+    (early, late) = days(retention, NOW + timedelta(days=8), NOW + timedelta(days=9))
+    assert (early[1].objects, late[1].objects) == (0, 1)
 
 
 def test_a_lost_answer_deletes_nothing_twice_and_pages_meet(ledger: Ledger, store: LocalObjects, root: Path) -> None:
@@ -187,30 +203,25 @@ def test_a_dry_run_tells_what_a_real_run_does_and_writes_nothing(
     assert days(retention, later) == told and sum(deleted.size_bytes for _, deleted in told) == 10
 
 
-def test_deletion_and_a_put_of_the_same_object_never_lose_it(store: LocalObjects, root: Path) -> None:
-    digest = store.put(b"raced")
-    path, rounds = root / "bytes" / digest[:2] / digest, 300
-    barrier, lost = Barrier(2), []
-
-    def delete() -> None:
-        for _ in range(rounds):
-            os.utime(path, (0, 0))
-            barrier.wait()
-            store.delete(f"bytes/{digest}", days_ago(0))
-            barrier.wait()
-            lost.extend([] if path.exists() else [digest])
-            barrier.wait()
-
-    def put() -> None:
-        for _ in range(rounds):
-            barrier.wait()
-            store.put(b"raced")
-            barrier.wait()
-            barrier.wait()
-
-    threads = [Thread(target=delete), Thread(target=put)]
-    for thread in threads:
+@pytest.mark.parametrize("act", ["put", "put_field", "has", "delete"])
+def test_deletion_and_a_put_of_the_same_object_wait_for_each_other(store: LocalObjects, root: Path, act: str) -> None:
+    kind = "fields" if act == "put_field" else "bytes"
+    key = put_ago(store, root, 60, lambda: store.put_field(FIELD) if kind == "fields" else store.put(b"raced"), kind)
+    path, digest = root / kind / key.partition("/")[2][:2] / key.partition("/")[2], key.partition("/")[2]
+    acts = {
+        "put": lambda: store.put(b"raced"),
+        "put_field": lambda: store.put_field(FIELD),
+        "has": lambda: store.has(digest),
+        "delete": lambda: store.delete(key, days_ago(31)),
+    }
+    answers: list[str | bool] = []
+    with (path.parent / ".lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_SH if act == "delete" else fcntl.LOCK_EX)
+        thread = Thread(target=lambda: answers.append(acts[act]()))
         thread.start()
-    for thread in threads:
-        thread.join()
-    assert lost == []
+        thread.join(0.1)
+        assert thread.is_alive()
+        os.utime(path) if act == "delete" else path.unlink()
+    thread.join()
+    assert path.exists() is (act != "has")
+    assert answers == [digest if act.startswith("put") else False]
