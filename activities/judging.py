@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
 from activities.documents import Part
-from activities.messages.scoring import ScoreMiners, TruthSet
-from adapters.chunk_decoder import FetchedChunk
+from activities.messages.scoring import Scoring, TruthSet
+from adapters.chunk_decoder import FetchedChunk, FieldCase
 from adapters.field_sets import Fields
 from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.ledger.values import FaultRecord, ScoreFact
 from protocol.facts import facts_digest
+from protocol.run_record import ENTRANT
 from weather import metrics
 from weather.cases import GLOBAL
 from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component
@@ -34,13 +35,14 @@ class LeadWorld:
     truth: Fields
     climatology: Fields
     references: list[Fields]
+    gfs: Fields | None = None
 
 
 @dataclass(frozen=True)
 class Judge:
     """The rules of a pass with everything they need."""
 
-    request: ScoreMiners
+    request: Scoring
     rules: ScoreSpec
     worlds: dict[int, LeadWorld]
     decode: Callable[[FetchedChunk], Field]
@@ -59,7 +61,21 @@ class Judge:
                 faults.append(self._fault(hotkey, _of(chunk, fault)))
         return Part(facts=tuple(facts), faults=tuple(faults))
 
-    def _final(self, hotkey: str, chunk: FetchedChunk, forecast: Field) -> ScoreFact:
+    def entrant(self, name: str, cases: Sequence[FieldCase], forecast: Callable[[FieldCase], Field]) -> Part:
+        """Facts of a forecast of our own: it copies nobody, and what it fails is a score of 0 and no fault."""
+        hotkey = ENTRANT + name
+        if self.request.pass_name == "era5_final":
+            return Part(facts=tuple(self._final(hotkey, case, forecast(case)) for case in cases), faults=())
+        day1 = self.rules.day1_qc.model_copy(update={"gamma": "0"})
+        exempt = replace(self, rules=self.rules.model_copy(update={"day1_qc": day1}))
+        judged = [exempt._component(hotkey, case, forecast(case)) for case in cases]
+        facts = [fact for _, fact in judged]
+        if len(cases) == len(self.worlds) * len(day1.fields):
+            verdict = gate(day1, [component for component, _ in judged])
+            facts += self._gate_facts(hotkey, verdict, facts_digest(facts))
+        return Part(facts=tuple(facts), faults=())
+
+    def _final(self, hotkey: str, chunk: FieldCase, forecast: Field) -> ScoreFact:
         world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
         sums = field_sums(forecast, world.truth[key], world.climatology[key])
         metrics.check_identity(sums)
@@ -86,11 +102,12 @@ class Judge:
                 faults.append(self._fault(hotkey, _of(chunk, fault)))
             components.append(component)
         verdict = gate(self.rules.day1_qc, components)
-        facts += self._gate_facts(hotkey, verdict, facts_digest(facts))
+        if verdict.passed:
+            facts += self._gate_facts(hotkey, verdict, facts_digest(facts))
         faults += self._gate_faults(hotkey, verdict)
         return Part(facts=tuple(facts), faults=tuple(faults))
 
-    def _component(self, hotkey: str, chunk: FetchedChunk, forecast: Field) -> tuple[Component, ScoreFact]:
+    def _component(self, hotkey: str, chunk: FieldCase, forecast: Field) -> tuple[Component, ScoreFact]:
         world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
         evidence = gather_evidence(
             forecast, world.truth[key], world.climatology[key], [reference[key] for reference in world.references]
@@ -119,8 +136,6 @@ class Judge:
         return [self._fault(hotkey, _of(chunk, fault))]
 
     def _gate_facts(self, hotkey: str, verdict: Gate, components_digest: str) -> list[ScoreFact]:
-        if not verdict.passed:
-            return []
         first = self.worlds[min(self.worlds)].sets
         return [
             ScoreFact(
@@ -131,7 +146,7 @@ class Judge:
                 truth_digest=first.truth.sha256,
                 climatology_digest=first.climatology.sha256,
                 sums={},
-                score=1.0,
+                score=float(verdict.passed),
                 checks={"q": verdict.q},
                 truth_version=first.truth_version,
                 **self._common(lead),
@@ -152,7 +167,7 @@ class Judge:
     def _fact(  # noqa: PLR0913 -- the columns of a fact
         self,
         hotkey: str,
-        chunk: FetchedChunk,
+        chunk: FieldCase,
         *,
         forecast: Field,
         sums: dict[str, float],

@@ -78,6 +78,9 @@ FETCH_LEAD = _long(task_queues.DOWNLOADS, 16, 24, MINER_ROUND)
 AUDIT_OBJECTS = _long(task_queues.DOWNLOADS, 5, 24, MINER_ROUND)
 
 SCORE_MINERS = _long(task_queues.SCORE, 60, 24, CPU)
+SCORE_ENTRANTS = _long(task_queues.SCORE, 30, 24, CPU)
+BUILD_ENSEMBLE = _long(task_queues.SCORE, 30, 24, CPU)
+WEIGH_MEMBERS = _long(task_queues.CONTROL, 10, 24, LEDGER)
 
 FETCH_GFS = _long(task_queues.INFERENCE, 30, 12, ARCHIVE)
 RUN_INFERENCE = _long(task_queues.INFERENCE, 60, 12, CPU_TWICE)

@@ -7,7 +7,7 @@ from temporalio import activity
 
 from activities import attempts, documents
 from activities.messages.base import FaultNote
-from activities.messages.scoring import FinishPass, RecordScores, StartPass
+from activities.messages.scoring import FinishPass, PassStarted, RecordScores, StartPass
 from activities.signatures.scores import ScoreRecords
 from adapters import instruments
 from adapters.ledger import clones, facts, jobs, runs
@@ -25,12 +25,13 @@ class LedgerScoreRecords(ScoreRecords):
         self._ledger, self._store = ledger, store
 
     @activity.defn
-    def start_pass(self, request: StartPass) -> None:
-        """Move the scoring job along a legal edge."""
+    def start_pass(self, request: StartPass) -> PassStarted:
+        """Move the scoring job along a legal edge; answers what the run's inputs are."""
         with self._ledger.begin() as session:
             jobs.reach_job(session, _step(request, request.to))
             if request.pass_name == "day1_qc" and request.to == "in_progress":
                 runs.reach_run(session, request.run_id, "initial_scoring_running", "truth is ready", request.at)
+            return PassStarted(inputs=runs.changed_run(session, request.run_id).bundle_digest)
 
     @activity.defn
     def record_scores(self, request: RecordScores) -> int:

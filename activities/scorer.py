@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities import attempts, documents
+from activities import attempts, documents, entrants
 from activities.judging import Judge, LeadWorld
-from activities.messages.scoring import PartScored, ScoreMiners, TruthSet
+from activities.messages.scoring import (
+    BuildEnsemble,
+    EnsembleBuilt,
+    PartScored,
+    ScoreEntrants,
+    ScoreMiners,
+    Scoring,
+    TruthSet,
+)
 from activities.signatures.scores import Scorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
@@ -34,6 +42,23 @@ class FieldScorer(Scorer):
             done.append(documents.put_model(self._store, part).sha256)
             attempts.heartbeat(done)
         parts = [documents.get_model(self._store, documents.Part, digest) for digest in done]
+        return self._whole(parts)
+
+    @activity.defn
+    def score_entrants(self, request: ScoreEntrants) -> PartScored:
+        """Prove the scorer by forecasts of known worth, then score our own."""
+        with attempts.beating_thread():
+            judge = self._judge(request)
+            entrants.prove(judge)
+            return self._whole(entrants.baselines(judge, self._store, request.inputs))
+
+    @activity.defn
+    def build_ensemble(self, request: BuildEnsemble) -> EnsembleBuilt:
+        """Keep and score the weighted means of the members."""
+        with attempts.beating_thread():
+            return entrants.ensemble(self._judge(request), self._store, request)
+
+    def _whole(self, parts: list[documents.Part]) -> PartScored:
         whole = documents.Part(
             facts=tuple(fact for part in parts for fact in part.facts),
             faults=tuple(fault for part in parts for fault in part.faults),
@@ -42,7 +67,7 @@ class FieldScorer(Scorer):
             part=documents.put_model(self._store, whole), facts=len(whole.facts), faults=len(whole.faults)
         )
 
-    def _judge(self, request: ScoreMiners) -> Judge:
+    def _judge(self, request: Scoring) -> Judge:
         run = request.run
         layout = self._catalog.pinned_layout(run.grid, run.layout_digest)
         worlds = {one.lead_hours: self._world(layout.grid_value, one) for one in request.truth.sets}
@@ -60,4 +85,5 @@ class FieldScorer(Scorer):
             truth=load_field_set(self._store, grid, one.truth.sha256),
             climatology=load_field_set(self._store, grid, one.climatology.sha256),
             references=[load_field_set(self._store, grid, ref.sha256) for ref in one.references],
+            gfs=load_field_set(self._store, grid, one.gfs.sha256) if one.gfs else None,
         )

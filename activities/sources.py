@@ -23,7 +23,7 @@ from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
 from adapters.object_store import ObjectStore
 from adapters.reanalysis import ZarrReanalysis
 from protocol.messages import InitMetadata, input_data_hash
-from weather.faults import CycleNotYetAvailable, SourceGone, TruthNotYetAvailable
+from weather.faults import CycleNotYetAvailable, SourceFault, SourceGone, TruthNotYetAvailable
 from weather.field_sets import Kind, field_set_document
 from weather.fields import Field
 from weather.grids import Grid
@@ -35,13 +35,14 @@ Fields = Sequence[tuple[str, int]]
 
 @dataclass(frozen=True)
 class Archives:
-    """The three sources, how GRIB is decoded, and how long to wait for truth that is not there yet."""
+    """The three sources, how GRIB is decoded, how long to wait for truth, and whether GFS is entered to the end."""
 
     gfs: GfsArchive
     decoder: GribDecoder
     reanalysis: ZarrReanalysis
     climatology: ZarrClimatology
     truth_retry: timedelta
+    gfs_entrant: bool = False
 
 
 class ArchiveSources(Sources):
@@ -93,7 +94,16 @@ class ArchiveSources(Sources):
             truth_version="era5" if version == "era5" else "era5t",
             truth=await self._keep("truth", version, truth),
             climatology=await self._climatology(rules, valid_time, fields),
+            gfs=await self._entered_gfs(grid, run.init_time, lead, fields) if self._archives.gfs_entrant else None,
         )
+
+    async def _entered_gfs(self, grid: Grid, cycle: datetime, lead: int, fields: Fields) -> Ref | None:
+        """Whatever is wrong with it, no miner waits for it."""
+        try:
+            return await self._keep("forecast", "gfs", (await self._gfs(grid, cycle, lead, fields)).fields)
+        except SourceFault as absent:
+            activity.logger.warning("GFS is not entered at %d h: %s", lead, absent)
+            return None
 
     async def _day1_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
         valid_time, grid, fields = run.valid_time(lead), rules.grid_value, rules.day1_fields

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
         "https://nomads.ncep.noaa.gov/pub/data/nccf/com/gfs/prod",
     )
     gfs_product: str = "pgrb2.0p25"
+    gfs_entrant: bool = False
     era5_zarr_url: str | None = None
     era5_delay_hours: Length = 126
     climatology_url: str | None = Field(

@@ -17,6 +17,7 @@ from activities.auditor import StoreAuditor
 from activities.audits import LedgerAuditRecords
 from activities.children import TemporalChildren
 from activities.downloads import VerifiedDownloads
+from activities.ensembles import LedgerEnsembles
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
@@ -156,7 +157,8 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(run_records, runs.RunRecords),
         *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
         *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),
-        *_methods(LedgerScoreRecords(wiring.ledger, wiring.store), scores.ScoreRecords),
+        *_methods(LedgerScoreRecords(ledger, store), scores.ScoreRecords),
+        *_methods(LedgerEnsembles(ledger, store, catalog), scores.EnsembleRecords),
         *_methods(_audit_records(wiring), audits.AuditRecords),
         *_methods(_peers(wiring), audits.Peers),
         *_methods(LedgerRetention(ledger, store), RetentionRecords),
@@ -181,6 +183,7 @@ def _acquire(wiring: Wiring) -> Activities:
         reanalysis=ZarrReanalysis(_given(settings.era5_zarr_url, "era5_zarr_url")),
         climatology=ZarrClimatology(_given(settings.climatology_url, "climatology_url")),
         truth_retry=timedelta(hours=settings.truth_retry_hours),
+        gfs_entrant=settings.gfs_entrant,
     )
     return _methods(ArchiveSources(archives, wiring.store, wiring.catalog), Sources)
 

@@ -19,8 +19,10 @@ from activities.messages.scoring import (
     LeadFetched,
     MinersSettled,
     PartScored,
+    PassStarted,
     RecordScores,
     ScoreMiners,
+    Scoring,
     ScoringPassInput,
     ScoringPassResult,
     StartPass,
@@ -33,6 +35,7 @@ from activities.signatures.scores import Scorer, ScoreRecords
 from activities.signatures.sources import Sources
 from weather.faults import OutOfMemory
 from workflows import display
+from workflows.entrants import add_ensemble, score_entrants
 from workflows.failures import fault_of
 from workflows.steps import batches
 
@@ -41,12 +44,13 @@ ANALYSIS_GRACE = timedelta(hours=16)
 
 @workflow.defn
 class ScoringPass:
-    """Makes truth ready, fans scoring out over chunks of miners, records what they scored."""
+    """Makes truth ready, proves the scorer, fans out over chunks of miners, records what they scored."""
 
     @workflow.init
     def __init__(self, request: ScoringPassInput) -> None:
         self._request = request
         self._miners = request.miners
+        self._scored: list[ChunkMiner] = []
         self._parts: list[PartScored] = []
         self._why = Why(stage=request.pass_name, waiting_for="its first step")
 
@@ -57,10 +61,9 @@ class ScoringPass:
         fault: FaultNote | None = None
         try:
             truth = await self._ensure_truth()
-            await self._project("in_progress")
-            miners = await self._settled_miners()
-            self._stand(f"scores of {len(miners)} miners", request.run.close_by)
-            await asyncio.gather(*(self._chunk(c, truth) for c in batches(miners, request.run.miners_per_chunk)))
+            started = await self._project("in_progress")
+            of_pass = {"run": request.run, "pass_name": request.pass_name, "generation": request.generation}
+            await self._play(Scoring(**of_pass, truth=truth), started)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -77,6 +80,15 @@ class ScoringPass:
     def why(self) -> Why:
         """What this pass waits for."""
         return self._why
+
+    async def _play(self, scoring: Scoring, started: PassStarted) -> None:
+        entrants = await score_entrants(scoring, started.inputs)
+        miners = await self._settled_miners()
+        self._stand(f"scores of {len(miners)} miners", scoring.run.close_by)
+        chunks = batches(miners, scoring.run.miners_per_chunk)
+        await asyncio.gather(self._record(entrants), *(self._chunk(chunk, scoring) for chunk in chunks))
+        if built := await add_ensemble(scoring, self._scored):
+            self._parts.append(PartScored(part=built.part, facts=built.facts, faults=0))
 
     async def _ensure_truth(self) -> TruthReady:
         run, give_up = self._request.run, self._truth_bound()
@@ -105,20 +117,20 @@ class ScoringPass:
         await workflow.wait_condition(lambda: self._miners is not None)
         return self._miners or ()
 
-    async def _chunk(self, miners: Sequence[VerifiedMiner], truth: TruthReady) -> None:
-        late = await self._round(miners, truth, last=False)
+    async def _chunk(self, miners: Sequence[VerifiedMiner], scoring: Scoring) -> None:
+        late = await self._round(miners, scoring, last=False)
         for number, pause in enumerate(self._request.run.round_pauses, 1):
             if not late:
                 return
             await workflow.sleep(pause, summary=f"before round {number + 1} of {len(late)} miners")
-            late = await self._round(late, truth, last=number == len(self._request.run.round_pauses))
+            late = await self._round(late, scoring, last=number == len(self._request.run.round_pauses))
 
-    async def _round(self, miners: Sequence[VerifiedMiner], truth: TruthReady, *, last: bool) -> list[VerifiedMiner]:
+    async def _round(self, miners: Sequence[VerifiedMiner], scoring: Scoring, *, last: bool) -> list[VerifiedMiner]:
         """One round of transfers; scores who is complete and answers who may yet come."""
         fetched = await asyncio.gather(*(self._fetch(miner, last) for miner in miners))
         ready = [ChunkMiner(hotkey=f.hotkey, objects=f.objects) for f in fetched if f.final]
         if ready:
-            await self._score(tuple(ready), truth)
+            await self._score(tuple(ready), scoring)
         return [miner for miner, f in zip(miners, fetched, strict=True) if not f.final]
 
     async def _fetch(self, miner: VerifiedMiner, last: bool) -> LeadFetched:
@@ -138,27 +150,21 @@ class ScoringPass:
             **self._beating(policies.FETCH_LEAD),
         )
 
-    async def _score(self, miners: tuple[ChunkMiner, ...], truth: TruthReady) -> None:
-        request = self._request
+    async def _score(self, miners: tuple[ChunkMiner, ...], scoring: Scoring) -> None:
         try:
             part = await workflow.execute_activity_method(
                 Scorer.score_miners,
-                ScoreMiners(
-                    run=request.run,
-                    pass_name=request.pass_name,
-                    generation=request.generation,
-                    truth=truth,
-                    miners=miners,
-                ),
-                summary=f"score {len(miners)} miners, {request.pass_name} {request.lead_hours:03d}h",
+                ScoreMiners(**dict(scoring), miners=miners),
+                summary=f"score {len(miners)} miners, {scoring.pass_name} {self._request.lead_hours:03d}h",
                 **self._beating(policies.SCORE_MINERS),
             )
         except ActivityError as error:
             if fault_of(error).code != OutOfMemory.__name__ or len(miners) == 1:
                 raise
-            await asyncio.gather(*(self._score(half, truth) for half in batches(miners, (len(miners) + 1) // 2)))
+            await asyncio.gather(*(self._score(half, scoring) for half in batches(miners, (len(miners) + 1) // 2)))
             return
         await self._record(part)
+        self._scored += miners
 
     async def _record(self, part: PartScored) -> None:
         await workflow.execute_activity_method(
@@ -169,9 +175,9 @@ class ScoringPass:
         )
         self._parts.append(part)
 
-    async def _project(self, status: str) -> None:
+    async def _project(self, status: str) -> PassStarted:
         request = self._request
-        await workflow.execute_activity_method(
+        return await workflow.execute_activity_method(
             ScoreRecords.start_pass,
             StartPass(
                 run_id=request.run.run_id,

@@ -41,13 +41,14 @@ class EnsureTruth(Message):
 
 
 class TruthSet(Message):
-    """Field sets of one lead, as documents in the object store."""
+    """Field sets of one lead, as documents in the object store; the last is of our entrant of that name."""
 
     lead_hours: int
     truth_version: TruthVersion
     truth: Ref
     climatology: Ref
     references: tuple[Ref, ...] = ()
+    gfs: Ref | None = None
 
 
 class TruthReady(Message):
@@ -65,6 +66,12 @@ class StartPass(Message):
     generation: int
     to: str
     at: Instant
+
+
+class PassStarted(Message):
+    """What a pass begins with: the field set of the inputs, if the run has any."""
+
+    inputs: Digest | None = None
 
 
 class FetchLead(Message):
@@ -95,14 +102,56 @@ class ChunkMiner(Message):
     objects: Ref
 
 
-class ScoreMiners(Message):
-    """Scores a chunk of miners in one pass."""
+class Scoring(Message):
+    """Which pass something is scored in, and against what."""
 
     run: Run
     pass_name: PassName
     generation: int
     truth: TruthReady
+
+
+class ScoreMiners(Scoring):
+    """Scores a chunk of miners in one pass."""
+
     miners: tuple[ChunkMiner, ...]
+
+
+class ScoreEntrants(Scoring):
+    """Proves the scorer, then scores our own forecasts, but for the ensemble."""
+
+    inputs: Digest | None = None
+
+
+class MembersWeighed(Message):
+    """The weights, as one document, and all members; none if no ensemble has two."""
+
+    weights: Ref | None = None
+    hotkeys: tuple[Hotkey, ...] = ()
+
+
+class BuildEnsemble(Scoring):
+    """Builds the ensembles of a pass out of verified bytes and scores them."""
+
+    weights: Ref
+    members: tuple[ChunkMiner, ...]
+
+
+class EnsembleBuilt(Message):
+    """Facts of the ensemble, as one document, and its field set."""
+
+    part: Ref
+    fields: Ref
+    facts: int
+
+
+class RecordEnsemble(Scoring):
+    """Writes what became of the ensembles of a pass."""
+
+    weights: Ref
+    built: EnsembleBuilt | None = None
+    fault: FaultNote | None = None
+    at: Instant
 
 
 class PartScored(Message):

@@ -6,6 +6,7 @@ from adapters.ledger.tables import (  # noqa: F401 (they fill the metadata)
     absence,
     audits,
     commitments,
+    ensembles,
     events,
     interventions,
     outbox,
