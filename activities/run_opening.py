@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +23,7 @@ from activities.signatures.runs import RunOpening
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
+from adapters.egress import addresses_of
 from adapters.ledger import facts, log, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import ForecastRunRow
@@ -35,7 +36,9 @@ from protocol.receipt import RunOpened
 from protocol.registry import Registry, RosterEntry
 from protocol.registry import Roster as Admitted
 from weather.cases import case_set, case_set_digest
-from weather.faults import ConfigurationInvalid, InputsLate, RunLate
+from weather.faults import ConfigurationInvalid, InputsLate, RosterExcluded, RunLate
+
+Addresses = Callable[[Collection[str]], Mapping[str, Collection[str]]]
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,11 @@ class LedgerRunOpening(RunOpening):
         registry: Callable[[], Registry],
         defaults: RunDefaults,
         clock: Clock,
+        addresses: Addresses = addresses_of,
     ) -> None:
         self._ledger, self._store, self._catalog = ledger, store, catalog
         self._registry, self._defaults, self._clock = registry, defaults, clock
+        self._addresses = addresses
 
     @activity.defn
     def open_run(self, request: ForecastRunInput) -> Run:
@@ -96,9 +101,11 @@ class LedgerRunOpening(RunOpening):
 
     @activity.defn
     def freeze_roster(self, request: FreezeRoster) -> Roster:
-        """Read the registry once; again: the first roster."""
-        admitted = self._registry().roster(self._defaults.hotkeys_per_address)
+        """Read the registry once, and look up what is behind its names; again: the first roster."""
+        admitted = self._admitted()
         with self._ledger.begin() as session:
+            if runs.changed_run(session, request.run.run_id).roster_digest is None:
+                facts.record_faults(session, [self._excluded(request.run, entry) for entry in admitted.excluded])
             rows = roster.freeze_roster(session, request.run.run_id, admitted.entries, admitted.digest)
             entries = tuple(
                 RosterEntry(**{name: getattr(row, name) for name in RosterEntry.model_fields}) for row in rows
@@ -128,6 +135,23 @@ class LedgerRunOpening(RunOpening):
                 row = runs.set_window(session, run.run_id, self._window(request, call))
                 log.append_leaf(session, self._opened(request, call))
             return self._fixed(row)
+
+    def _admitted(self) -> Admitted:
+        registry, limit = self._registry(), self._defaults.hotkeys_per_address
+        return registry.roster(limit, {} if limit is None else self._addresses(registry.hosts))
+
+    def _excluded(self, run: Run, entry: RosterEntry) -> FaultRecord:
+        return FaultRecord(
+            run_id=run.run_id,
+            hotkey=entry.hotkey,
+            code=RosterExcluded.__name__,
+            cause=RosterExcluded.cause,
+            effect="W",
+            detail="too many hotkeys behind its address",
+            found=entry.base_url,
+            expected=f"at most {self._defaults.hotkeys_per_address}",
+            recorded_at=self._clock.now(),
+        )
 
     def _resolve(self, request: ForecastRunInput) -> Run:
         now, defaults = self._clock.now(), self._defaults

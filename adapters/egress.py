@@ -7,7 +7,8 @@ import hashlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar
@@ -33,6 +34,8 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 CONNECT_SECONDS = 5.0
+LOOK_UP_SECONDS = 10.0
+LOOK_UPS = 32
 MAX_HEADER_FIELDS = 100
 MAX_HEADER_BYTES = 32 * 1024
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -44,6 +47,23 @@ async def system_resolve(host: str, port: int) -> list[str]:
     """All addresses of the host, as the operating system orders them."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(sockaddr[0]) for *_, sockaddr in found]
+
+
+def addresses_of(hosts: Collection[str]) -> dict[str, frozenset[str]]:
+    """All addresses by host, blocking; a host that does not resolve in time is left out."""
+    pool = ThreadPoolExecutor(LOOK_UPS)
+    asked = {pool.submit(_look_up, host): host for host in hosts}
+    done, _ = wait(asked, LOOK_UP_SECONDS)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return {asked[one]: one.result() for one in done}
+
+
+def _look_up(host: str) -> frozenset[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return frozenset()
+    return frozenset(str(sockaddr[0]) for *_, sockaddr in found)
 
 
 def is_public(address: Address) -> bool:

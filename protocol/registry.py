@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from types import MappingProxyType
@@ -144,15 +144,31 @@ class Registry(Document):
         """The validator of a hotkey; KeyError if there is none."""
         return {entry.hotkey: entry for entry in self.validators}[hotkey]
 
-    def roster(self, max_per_address: int | None = 8) -> Roster:
-        """The enabled miners; those above the limit of one host are excluded, the latest registered first."""
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Hosts of the enabled miners."""
+        return frozenset(_host(entry) for entry in self.miners if entry.enabled)
+
+    def roster(
+        self, max_per_address: int | None = 8, addresses: Mapping[str, Collection[str]] = MappingProxyType({})
+    ) -> Roster:
+        """The enabled miners; those above the limit of one address are excluded, the latest registered first.
+
+        Args:
+            max_per_address: none is no limit.
+            addresses: what each host resolves to; one that is not there stands for itself.
+        """
         enabled = [entry for entry in self.miners if entry.enabled]
         admitted: Counter[str] = Counter()
         entries: dict[bool, list[RosterEntry]] = {True: [], False: []}
         for entry in sorted(enabled, key=lambda entry: (entry.valid_from or _ALWAYS, entry.hotkey)):
-            host = urlsplit(entry.base_url).hostname or ""
-            admitted[host] += 1
-            fits = max_per_address is None or admitted[host] <= max_per_address
+            behind = addresses.get(_host(entry)) or {_host(entry)}
+            fits = max_per_address is None or all(admitted[one] < max_per_address for one in behind)
+            admitted.update(behind if fits else ())
             entries[fits].append(RosterEntry(**entry.model_dump(include=set(RosterEntry.model_fields))))
         admitted_first, excluded = (sorted(entries[fits], key=attrgetter("hotkey")) for fits in (True, False))
         return Roster(tuple(admitted_first), tuple(excluded))
+
+
+def _host(entry: MinerEntry) -> str:
+    return urlsplit(entry.base_url).hostname or ""

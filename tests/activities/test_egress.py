@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.clock import FixedClock, SystemClock
-from adapters.egress import Egress, fault_of, is_public
+from adapters.egress import Egress, addresses_of, fault_of, is_public
 from tests.hostile_miner import HostileMiner, Server, running
 from weather.faults import AddressRefused, CertificateRefused, Fault, MinerUnreachable
 
@@ -79,6 +79,12 @@ async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
     async with Egress(SystemClock(), resolve=nowhere).client("https://miner.example") as client:
         with pytest.raises(MinerUnreachable):
             await client.get("health")
+
+
+def test_hosts_are_looked_up_together_and_one_that_is_no_name_has_no_address() -> None:
+    found = addresses_of({"localhost", "127.0.0.9", f"{'a' * 64}.example"})
+    assert "127.0.0.1" in found["localhost"]
+    assert (found["127.0.0.9"], found[f"{'a' * 64}.example"]) == ({"127.0.0.9"}, frozenset())
 
 
 @pytest.fixture(scope="module")

@@ -142,8 +142,13 @@ def test_an_empty_roster_stands_too(validator: Validator) -> None:
 
 def test_the_hotkeys_above_the_limit_of_an_address_are_not_on_the_roster(validator: Validator) -> None:
     run = do(validator.opening.open_run, LIVE)
+    validator.addresses = {"miner.example": {"10.0.0.1"}}
     crowded = validator.with_defaults(hotkeys_per_address=1)
-    assert len(do(crowded.opening.freeze_roster, FreezeRoster(run=run)).miners) == 1
+    first, second = (do(crowded.opening.freeze_roster, FreezeRoster(run=run)) for _ in range(2))
+    assert first == second
+    assert len(first.miners) == 1
+    (excluded,) = {ALICE.hotkey, BOB.hotkey} - {miner.hotkey for miner in first.miners}
+    assert codes(validator, run.run_id) == {-1: ("RosterExcluded", "W", excluded)}
 
 
 def test_a_live_window_ends_after_the_wait_and_the_call_says_so(validator: Validator) -> None:

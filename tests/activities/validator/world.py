@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -92,6 +92,7 @@ class Validator:
     clock: FixedClock = field(default_factory=lambda: FixedClock(OPENED))
     miners: tuple[PrivateKey, ...] = (ALICE, BOB)
     defaults: RunDefaults = DEFAULTS
+    addresses: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def runs(self) -> LedgerRunRecords:
@@ -99,9 +100,11 @@ class Validator:
 
     @property
     def opening(self) -> LedgerRunOpening:
-        return LedgerRunOpening(
-            self.ledger, self.store, self.catalog, lambda: registry(*self.miners), self.defaults, self.clock
-        )
+        def known() -> Registry:
+            return registry(*self.miners)
+
+        ports = (self.ledger, self.store, self.catalog, known, self.defaults, self.clock)
+        return LedgerRunOpening(*ports, lambda hosts: self.addresses)
 
     @property
     def responses(self) -> LedgerMinerRecords:

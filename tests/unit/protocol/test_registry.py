@@ -147,6 +147,19 @@ def test_hotkeys_above_the_limit_of_one_address_are_excluded_latest_first() -> N
     assert registry_of(late, *crowd).roster(None).excluded == ()
 
 
+def test_an_address_is_what_the_names_resolve_to_not_what_they_are() -> None:
+    crowd = [miner(number, f"host{number}.example") for number in range(10, 18)]
+    late = datetime(2026, 1, 1, tzinfo=UTC)
+    ninth, other = miner(9, "last.example", valid_from=late), miner(8, "both.example", valid_from=late)
+    registry = registry_of(ninth, other, *crowd)
+    here = {f"host{number}.example": {"10.0.0.1"} for number in range(10, 18)}
+    assert registry.hosts == {*here, "last.example", "both.example"}
+    assert registry.roster(8).excluded == ()
+    for last, both, left_out in (("1", "2", {"m9"}), ("2", "1", {"m8"}), ("2", "2", set())):
+        addresses = here | {"last.example": {f"10.0.0.{last}"}, "both.example": {"10.0.0.3", f"10.0.0.{both}"}}
+        assert {entry.name for entry in registry.roster(8, addresses).excluded} == left_out
+
+
 def test_without_dates_the_greatest_hotkey_is_the_surplus() -> None:
     registry = registry_of(*(miner(number, "a.example") for number in range(10, 13)))
     greatest = max(entry.hotkey for entry in registry.miners)
