@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -97,14 +98,17 @@ class EmbeddedStack:
         return {name: f"http://{LOOPBACK}:{getattr(self.ports, f'{name}_metrics')}/metrics" for name in names}
 
     def write_files(self) -> None:
-        """Keys that are not there yet, `registry.toml`, `miners.toml`, `archive.json` and the ledger's schema."""
-        files = {"registry.toml": self._registry(), "miners.toml": self._miners(), "archive.json": self._archive()}
-        for name, text in files.items():
-            (self.folder.root / name).write_text(text, encoding="utf-8")
+        """Keys that are not there yet, `registry.toml`, `miners.toml`, `archive.json` and the ledger's schema.
+
+        A registry or a list of miners that fits the stack stays: who stands in it is the operator's business.
+        """
+        _keep_or_write(self.folder.root / "registry.toml", self._registry())
+        _keep_or_write(self.folder.root / "miners.toml", self._miners())
+        (self.folder.root / "archive.json").write_text(self._archive(), encoding="utf-8")
         upgrade(self.folder.ledger_url)
 
     def processes(self) -> list[Process]:
-        """In the order of their start."""
+        """Temporal first: it is ready before the others start."""
         return [
             self._temporal(),
             self._server("archive", "--settings", "archive.json", self.ports.archive),
@@ -229,6 +233,26 @@ class EmbeddedStack:
 
 def _key_name(miner: MinerPlan) -> str:
     return f"miner-{miner.name}"
+
+
+def _keep_or_write(file: Path, text: str) -> None:
+    """Write the file unless it fits; one that does not is kept aside."""
+    if file.exists():
+        if _fits(file.read_text(encoding="utf-8"), **tomllib.loads(text)):
+            return
+        file.replace(file.with_suffix(".old"))
+    file.write_text(text, encoding="utf-8")
+
+
+def _fits(text: str, *, miner: object, validator: Sequence[Mapping[str, object]] = (), **rest: object) -> bool:
+    """Whether a file says the same of the stack; its miners and other validators may be any."""
+    try:
+        found = tomllib.loads(text)
+    except ValueError:
+        return False
+    known = found.get("validator", [])
+    ours = all(any(one.items() <= each.items() for each in known) for one in validator)
+    return ours and rest.items() <= found.items()
 
 
 def _toml(table: Mapping[str, object], **tables: Sequence[Mapping[str, object]]) -> str:

@@ -1,4 +1,4 @@
-"""Child processes by name: started in order, restarted when they die, ended in reverse order, never orphaned.
+"""Child processes by name: the first is ready before the others start; restarted when they die, never orphaned.
 
 Each child leads its own process group. A guard process is told of the groups through a pipe; when the
 launcher ends in any way, `kill -9` too, the pipe closes and the guard kills what is left, grandchildren
@@ -128,9 +128,12 @@ class Supervisor:
 
     async def start(self, guard: subprocess.Popen[bytes]) -> None:
         self._guard = guard
-        for name, child in self._children.items():
-            child.task = asyncio.create_task(self._keep(child), name=name)
-            await self.ready_pid(name)
+        names = list(self._children)
+        for together in (names[:1], names[1:]):
+            for name in together:
+                self._children[name].task = asyncio.create_task(self._keep(self._children[name]), name=name)
+            for name in together:
+                await self.ready_pid(name)
 
     async def stop(self) -> None:
         for child in reversed(self._children.values()):

@@ -96,18 +96,33 @@ def launched(folder: Path, code: str) -> Generator[tuple[subprocess.Popen[str], 
         yield launcher, pids
 
 
-async def test_processes_start_in_order_and_end_in_reverse(tmp_path: Path) -> None:
+async def test_the_first_is_ready_before_the_others_start_together_and_all_end_in_reverse(tmp_path: Path) -> None:
     events: list[Event] = []
     processes = [python(tmp_path, name, SLEEPER) for name in ("first", "second", "third")]
     async with supervise(processes, QUICK, on_event=events.append) as supervisor:
         pids = [await supervisor.ready_pid(process.name) for process in processes]
         assert [int(process.pid_file.read_text()) for process in processes] == pids
         assert all(alive(pid) and os.getpgid(pid) == pid for pid in pids)
-    started = ["first started", "first ready", "second started", "second ready", "third started", "third ready"]
-    stopped = ["third stopped", "second stopped", "first stopped"]
-    assert [f"{event.process} {event.kind}" for event in events] == started + stopped
+    told = [f"{event.process} {event.kind}" for event in events]
+    assert told[:2] == ["first started", "first ready"]
+    assert sorted(told[2:6]) == ["second ready", "second started", "third ready", "third started"]
+    assert told[6:] == ["third stopped", "second stopped", "first stopped"]
     assert not any(alive(pid) for pid in pids)
     assert not any(process.pid_file.exists() for process in processes)
+
+
+async def test_all_but_the_first_are_made_ready_at_once(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def ask(_pid: int) -> None:
+        asked.set()
+
+    async def wait(_pid: int) -> None:
+        await asked.wait()
+
+    first, second, third = (python(tmp_path, name, SLEEPER) for name in ("first", "second", "third"))
+    async with supervise([first, replace(second, ready=wait), replace(third, ready=ask)], QUICK):
+        assert asked.is_set()
 
 
 async def test_a_killed_process_is_replaced(tmp_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_keys_survive_a_second_start(folder: StateFolder) -> None:
     assert first["validator"][0]["request_keys"] == second["validator"][0]["request_keys"]
 
 
+def test_miners_and_other_validators_of_a_registry_that_fits_are_the_operators(folder: StateFolder) -> None:
+    stack, file = stack_in(folder), folder.root / "registry.toml"
+    stack.write_files()
+    text = file.read_text()
+    other = '[[validator]]\nname = "north"\nhotkey = "a"\nbase_url = "https://north.example"\n'
+    edited = f"{text[: text.index('[[miner]]')]}\n{other}"
+    for kept in (text, edited):
+        file.write_text(kept)
+        stack.write_files()
+        assert file.read_text() == kept and not file.with_suffix(".old").exists()
+    for unfit in (edited.replace("embedded", "other"), edited.replace(str(stack.ports.validator), "1"), "[["):
+        file.write_text(unfit)
+        stack.write_files()
+        assert (file.read_text(), file.with_suffix(".old").read_text()) == (text, unfit)
+
+
 def test_only_control_knows_the_ledger_and_the_hotkey(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = stack_in(folder, WEATHER_VERIFICATION_WAIT_MINUTES="0.5")
     control, hybrid = (settings_of(stack, mode, monkeypatch) for mode in ("control", "hybrid"))
