@@ -63,7 +63,10 @@ class QuickRuns(FakeRuns):
 
 @dataclass(frozen=True)
 class FakeWiring(Wiring):
+    """The activities of `others` take the place of fakes of the same name."""
+
     script: Script
+    others: tuple[object, ...] = ()
 
     def activities(self, queue: str) -> Activities:
         """All of them on each queue."""
@@ -72,12 +75,12 @@ class FakeWiring(Wiring):
             *(QuickRuns(script), FakeChildren(script, client), FakeMiners(script, client)),
             *(FakeArchive(script), FakeScores(script), FakeAudits(script)),
         )
-        methods = [getattr(fake, name) for fake in fakes for name in dir(fake)]
-        return [method for method in methods if hasattr(method, "__temporal_activity_definition")]
+        methods = {name: getattr(fake, name) for fake in (*fakes, *self.others) for name in dir(fake)}
+        return [method for method in methods.values() if hasattr(method, "__temporal_activity_definition")]
 
 
 @asynccontextmanager
-async def pod(client: Client, script: Script) -> AsyncGenerator[None]:
+async def pod(client: Client, script: Script, *others: object) -> AsyncGenerator[None]:
     """The workers of every queue, as a real pod has them."""
     settings = Settings(
         network="test",
@@ -85,7 +88,7 @@ async def pod(client: Client, script: Script) -> AsyncGenerator[None]:
         temporal_namespace=client.namespace,
         object_store="file:///nowhere",
     )
-    wiring = FakeWiring(settings, client, script)
+    wiring = FakeWiring(settings, client, script, others)
     async with AsyncExitStack() as stack:
         for queue in QUEUES:
             await stack.enter_async_context(queue_worker(wiring, queue))
