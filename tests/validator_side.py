@@ -74,10 +74,10 @@ class Validator:
 
     def restart(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)
-        self._server.app = validator_app(self.config, self.records, self._on_commitment, self.clock)
+        self._server.app = validator_app(self.config, self.records, self.hear, self.clock)
         self.clock.advance(timedelta(seconds=1))
 
-    async def _on_commitment(self, recorded: RecordedCommitment, in_time: bool) -> None:
+    async def hear(self, recorded: RecordedCommitment, in_time: bool) -> None:
         self.told.append((recorded.commitment_digest, in_time))
         self.loop.call_soon_threadsafe(self.heard.set)
 

@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from urllib.parse import urlsplit
 
 import uvicorn
 
 from adapters.ledger.absence import MARK_EVERY
+from adapters.ntp import ask_offset
 from adapters.telemetry import TracedServer
 from weather.faults import ConfigurationInvalid, PlatformFault
 from workers.commitments import CommitmentSignals, LedgerCommitments
 from workers.log_service import PublishedLog, log_routes
 from workers.settings import Settings
+from workers.true_clock import TrueClock
 from workers.validator_service import ServiceConfig, validator_app
 from workers.wiring import Wiring
 
@@ -29,29 +32,34 @@ log = logging.getLogger("barograph.http")
 async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
     """Serve until the pod drains."""
     commitments = LedgerCommitments(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey, wiring.clock)
-    server = _Server(_config(wiring, commitments))
+    true_clock, ntp_server = TrueClock(), wiring.settings.ntp_server
+    server = _Server(_config(wiring, commitments, true_clock))
     with _bound(wiring.settings) as listener:
         serving = asyncio.create_task(server.serve([listener]))
-        marking = asyncio.create_task(_mark(commitments))
+        beside = [asyncio.create_task(keep_marking(commitments.mark, true_clock))]
+        if ntp_server is not None:
+            beside.append(asyncio.create_task(true_clock.watch(partial(ask_offset, ntp_server, wiring.clock))))
         try:
             yield
         finally:
-            marking.cancel()
+            for task in beside:
+                task.cancel()
             server.should_exit = True
             await serving
 
 
-async def _mark(commitments: LedgerCommitments) -> None:
-    """A mark that can not be written is missing, which is what it tells."""
+async def keep_marking(mark: Callable[[], None], true_clock: TrueClock) -> None:
+    """A mark that can not be written is missing, which is what it tells; so is one that would bear a wrong time."""
     while True:
         try:
-            await asyncio.to_thread(commitments.mark)
+            if not true_clock.off:
+                await asyncio.to_thread(mark)
         except PlatformFault as fault:
             log.warning("no mark of the HTTP side: %s", fault)
         await asyncio.sleep(MARK_EVERY.total_seconds())
 
 
-def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
+def _config(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) -> uvicorn.Config:
     settings = wiring.settings
     local = settings.max_hotkeys_per_address is None
     config = ServiceConfig(
@@ -64,7 +72,7 @@ def _config(wiring: Wiring, commitments: LedgerCommitments) -> uvicorn.Config:
     tell = CommitmentSignals(wiring.client, wiring.store).tell
     app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
     return uvicorn.Config(
-        TracedServer(app),
+        TracedServer(true_clock.guarding(app)),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     egress_probe_url: str | None = None
     validator_host: str = "127.0.0.1"
     validator_port: Port | None = None
+    ntp_server: str | None = None
 
     gfs_base_urls: Texts = (
         "https://noaa-gfs-bdp-pds.s3.amazonaws.com",

@@ -138,7 +138,7 @@ class ValidatorService:
         try:
             await run_in_threadpool(self._commitments.probe)
         except PlatformFault as fault:
-            return _problem(request, Refusal("NotReady", str(fault)))
+            return problem_of(request, Refusal("NotReady", str(fault)))
         now = format_time(self._clock.now().replace(microsecond=0))
         key = self._config.key
         own = {"protocol": [PROTOCOL], "hotkey": key.hotkey, "network": self._config.network, "time": now}
@@ -153,9 +153,9 @@ class ValidatorService:
             call = await self._call_of(body)
             claims = self._prove(request, body, call)
         except Refusal as refusal:
-            return _hang_up(_problem(request, refusal))
+            return hang_up(problem_of(request, refusal))
         except PlatformFault as fault:
-            return _hang_up(_problem(request, Refusal("NotReady", str(fault))))
+            return hang_up(problem_of(request, Refusal("NotReady", str(fault))))
         response = await self._judge(request, Push(body, received_at, claims, call))
         return self._signed(response, claims)
 
@@ -182,14 +182,14 @@ class ValidatorService:
         try:
             return await self._accept(request, push)
         except Refusal as refusal:
-            return _problem(request, refusal)
+            return problem_of(request, refusal)
         except CommitmentLate as late:
-            return _problem(request, Refusal("Forbidden", str(late)))
+            return problem_of(request, Refusal("Forbidden", str(late)))
         except MinerFault as fault:
             code = COMMITMENT_PROBLEMS[fault.code]
-            return _problem(request, Refusal(code, fault.detail, found=fault.found, expected=fault.expected))
+            return problem_of(request, Refusal(code, fault.detail, found=fault.found, expected=fault.expected))
         except PlatformFault as fault:
-            return _problem(request, Refusal("NotReady", str(fault)))
+            return problem_of(request, Refusal("NotReady", str(fault)))
 
     async def _accept(self, request: Request, push: Push) -> Response:
         call, claims = push.call, push.claims
@@ -206,7 +206,7 @@ class ValidatorService:
         recorded = await run_in_threadpool(self._commitments.record, received)
         answer = recorded.answer(call.deadline)
         if recorded.stood:
-            return _problem(request, Refusal("CommitmentExists", "the first commitment stands"), answer)
+            return problem_of(request, Refusal("CommitmentExists", "the first commitment stands"), answer)
         tell = BackgroundTask(self._on_commitment, recorded, answer.in_time)
         status = 201 if recorded.created else 200
         return Response(answer.body, status, media_type="application/json", background=tell)
@@ -256,14 +256,15 @@ async def _limited(request: Request) -> bytes:
     return bytes(body)
 
 
-def _problem(request: Request, refusal: Refusal, answer: CommitmentAnswer | None = None) -> Response:
+def problem_of(request: Request, refusal: Refusal, answer: CommitmentAnswer | None = None) -> Response:
+    """A refusal as RFC 9457 has it, unsigned."""
     noted = {"found": refusal.found, "expected": refusal.expected, "answer": answer}
     document = problem(refusal.code, refusal.detail, instance=request.url.path, **noted)
     retry = {"Retry-After": RETRY_AFTER_SECONDS} if document.status in (429, 503) else None
     return Response(document.body, document.status, retry, MEDIA_TYPE)
 
 
-def _hang_up(response: Response) -> Response:
+def hang_up(response: Response) -> Response:
     """The rest of the body, if there is one, is not waited for."""
     response.headers["Connection"] = "close"
     return response
