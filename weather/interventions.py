@@ -201,20 +201,20 @@ def _hold_or_release(known: _Known, act: Act) -> Effect:
     return Effect(known.record)
 
 
-def _void(known: _Known, act: Act) -> Effect:
-    return Effect(_without(known.record, [EVERY_CASE], act), void=(EVERY_CASE,))
-
-
 def _skip(known: _Known, act: Act) -> Effect:
     gone = {key for key, case in known.cases.items() if act.scope.covers(key) and case.state != "void"}
-    return _voided(known, gone, act) if gone else _refuse("the scope has no case that is not void", act.scope)
+    if not gone and act.verb == "skip":
+        _refuse("all in the scope is void", act.scope)
+    return _voided(known, gone, [act.scope.cases], act)
 
 
 def _accept(known: _Known, act: Act) -> Effect:
     gone = {key for key, case in known.cases.items() if act.scope.covers(key) and case == OPEN}
     if not gone and not known.state.in_review:
         _refuse("nothing in the scope is open or in review", act.scope)
-    return _voided(known, gone, act)
+    kept = {key[:2] for key in known.cases.keys() - gone}
+    scopes = {key if key[:2] in kept else CaseKey(*key[:2], "*", -1, "*") for key in gone}
+    return _voided(known, gone, sorted(scopes), act)
 
 
 def _rerun(known: _Known, act: Act) -> Effect:
@@ -241,20 +241,17 @@ _EFFECTS: dict[str, Callable[[_Known, Act], Effect]] = {
     "rerun": _rerun,
     "skip": _skip,
     "accept": _accept,
-    "void": _void,
+    "void": _skip,
 }
 
 
-def _voided(known: _Known, gone: set[CaseKey], act: Act) -> Effect:
+def _voided(known: _Known, gone: set[CaseKey], scopes: Sequence[CaseKey], act: Act) -> Effect:
+    """Void the cases, which the scopes cover, for all; nobody waits for leads of which none is open afterwards."""
     open_ = {key for key, case in known.cases.items() if case == OPEN}
     leads = {_lead(key) for key in open_ & gone} - {_lead(key) for key in open_ - gone}
-    scopes = tuple(sorted(gone))
-    return Effect(_without(known.record, scopes, act), void=scopes, leads=tuple(sorted(leads)))
-
-
-def _without(record: RunRecord, scopes: Sequence[CaseKey], act: Act) -> RunRecord:
-    void = [FaultScope("*", scope, "V", VOIDED, act.generation) for scope in scopes]
-    return replace(record, faults=(*record.faults, *void))
+    faults = [FaultScope("*", scope, "V", VOIDED, act.generation) for scope in scopes]
+    record = replace(known.record, faults=(*known.record.faults, *faults))
+    return Effect(record, void=tuple(scopes), leads=tuple(sorted(leads)))
 
 
 def _expected(spec: ScoreSpec, record: RunRecord) -> Closing:
