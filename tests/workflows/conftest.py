@@ -21,12 +21,15 @@ from activities import task_queues
 from activities.faults import FaultInterceptor
 from adapters.temporal_client import workflow_runner
 from tests.workflows.fake_audits import FakeAudits
-from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeOperator, FakeRuns, FakeScores, Script
+from tests.workflows.fake_scores import FakeScores
+from tests.workflows.fake_weights import FakeWeights
+from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeOperator, FakeRuns, Script
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
 from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
 from workflows.trigger import Trigger
+from workflows.weights_epoch import WeightsEpoch
 
 QUEUES = (
     task_queues.CONTROL,
@@ -34,6 +37,7 @@ QUEUES = (
     task_queues.MINERS,
     task_queues.DOWNLOADS,
     task_queues.SCORE,
+    task_queues.PUBLISH,
 )
 KEYWORDS = ("Run", "Miner", "Stage", "Pass", "Campaign", "Cause", "Spec", "TruthVersion")
 
@@ -76,7 +80,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
     objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores, FakeAudits(script)]
-    objects.append(FakeOperator(script))
+    objects += [FakeOperator(script), FakeWeights(script)]
     activities = [
         method
         for fake in objects
@@ -89,7 +93,9 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
             worker = Worker(
                 client,
                 task_queue=queue,
-                workflows=[ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Trigger] if control else [],
+                workflows=[ForecastRun, MinerForecast, ScoringPass, RetentionAudit, WeightsEpoch, Trigger]
+                if control
+                else [],
                 activities=activities,
                 workflow_runner=workflow_runner(),
                 interceptors=[FaultInterceptor()],

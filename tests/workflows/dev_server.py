@@ -20,7 +20,8 @@ from starter.embedded import NAMESPACE
 from starter.ports import LOOPBACK, free_ports
 from tests.workflows.conftest import QUEUES
 from tests.workflows.fake_audits import FakeAudits
-from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, FakeScores, Script
+from tests.workflows.fake_scores import FakeScores
+from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, Script
 from workers.pod import queue_worker
 from workers.settings import Settings
 from workers.wiring import Activities, Wiring

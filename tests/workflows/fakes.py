@@ -51,29 +51,10 @@ from activities.messages.run import (
     SealRun,
     SettleAbsence,
 )
-from activities.messages.scoring import (
-    BuildEnsemble,
-    EnsembleBuilt,
-    EnsureTruth,
-    FetchLead,
-    FinishPass,
-    LeadFetched,
-    MembersWeighed,
-    PartScored,
-    PassStarted,
-    RecordEnsemble,
-    RecordScores,
-    ScoreEntrants,
-    ScoreMiners,
-    Scoring,
-    StartPass,
-    TruthReady,
-    TruthSet,
-)
+from activities.messages.scoring import EnsureTruth, FetchLead, LeadFetched, TruthReady, TruthSet
 from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
 from activities.signatures.operator import Operator
 from activities.signatures.runs import Children, RunOpening, RunRecords
-from activities.signatures.scores import EnsembleRecords, Scorer, ScoreRecords
 from activities.signatures.sources import Sources
 from protocol import names
 from tests.workflows.script import DIGEST, REF, Script
@@ -260,50 +241,6 @@ class FakeArchive(Sources):
                 for lead in request.lead_hours
             )
         )
-
-
-class FakeScores(Scorer, ScoreRecords, EnsembleRecords):
-    def __init__(self, script: Script) -> None:
-        self.script = script
-
-    @activity.defn
-    async def score_miners(self, request: ScoreMiners) -> PartScored:
-        self.script.play("score_miners", str(len(request.miners)), request)
-        return PartScored(part=REF, facts=len(request.miners), faults=0)
-
-    @activity.defn
-    async def score_entrants(self, request: ScoreEntrants) -> PartScored:
-        self.script.play("score_entrants", request.pass_name, request)
-        return PartScored(part=REF, facts=2, faults=0)
-
-    @activity.defn
-    async def weigh_members(self, request: Scoring) -> MembersWeighed:
-        self.script.play("weigh_members", request.pass_name, request)
-        members = self.script.members
-        return MembersWeighed(weights=REF if members else None, hotkeys=members)
-
-    @activity.defn
-    async def build_ensemble(self, request: BuildEnsemble) -> EnsembleBuilt:
-        self.script.play("build_ensemble", request.pass_name, request)
-        return EnsembleBuilt(part=REF, fields=REF, facts=1)
-
-    @activity.defn
-    async def record_ensemble(self, request: RecordEnsemble) -> None:
-        self.script.play("record_ensemble", request.pass_name, request)
-
-    @activity.defn
-    async def start_pass(self, request: StartPass) -> PassStarted:
-        self.script.play("start_pass", request.to, request)
-        return PassStarted(inputs=DIGEST)
-
-    @activity.defn
-    async def record_scores(self, request: RecordScores) -> int:
-        self.script.play("record_scores", "", request)
-        return 1
-
-    @activity.defn
-    async def finish_pass(self, request: FinishPass) -> None:
-        self.script.play("finish_pass", "", request)
 
 
 class FakeOperator(Operator):
