@@ -92,6 +92,28 @@ async def test_a_second_start_joins_and_why_tells_what_is_waited_for(barograph: 
     assert (code, why["stage"], why["waiting_for"]) == (0, "forecast", "commitments of 2 miners")
 
 
+async def test_a_verb_answers_its_receipt_and_what_is_refused_has_its_exit_code(
+    barograph: Command, client: Client
+) -> None:
+    who = ("--actor", "alice", "--reason", "a look at the inputs")
+    async with workers(client, Script(MINERS, commit_wait=timedelta(days=1)), cache=100):
+        await barograph(*START)
+        code, dry, _ = await barograph("run", "hold", RUN, *who, "--dry-run")
+        assert (code, dry["verb"], dry["actor"], dry["dry_run"]) == (0, "hold", "alice", True)
+        code, receipt, _ = await barograph("run", "hold", RUN, *who, "--request-id", "r1")
+        assert (code, receipt["request_id"], receipt["dry_run"]) == (0, "r1", False)
+        assert (await barograph("run", "hold", RUN, *who, "--request-id", "r1"))[:2] == (0, receipt)
+        refusals = {
+            ("hold", RUN): (4, "held by alice"),
+            ("rerun", RUN): (4, "names its scope"),
+            ("hold", "2020-01-01T00Z"): (4, "no open run"),
+            ("hold", RUN, "--request-id", "a b"): (2, "request_id"),
+        }
+        for (verb, run, *more), (exit_code, why) in refusals.items():
+            code, document, error = await barograph("run", verb, run, *who, *more)
+            assert (code, document) == (exit_code, None) and why in error
+
+
 async def test_without_a_worker_a_run_starts_and_waits_and_says_for_what(barograph: Command) -> None:
     assert (await barograph(*START))[:2] == (0, {"run_id": RUN, "joined": False})
     code, why, _ = await barograph("run", "why", RUN)
