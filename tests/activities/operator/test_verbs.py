@@ -107,6 +107,16 @@ def test_void_ends_the_run_by_the_operator(scene: Scene) -> None:
     assert (result.outcome, result.outcome_reason, scene.row.status) == ("void", "operator", "error")
 
 
+@pytest.mark.parametrize("steps", range(4))
+def test_until_the_close_verbs_reach_a_run_in_any_status(scene: Scene, steps: int) -> None:
+    """AT-O1: what is refused depends on holds, cases and passes, not on the word of the status."""
+    scene.advance(*("initial_scoring_skipped", "final_scoring_triggered", "final_scoring_completed")[:steps])
+    scene.play(24)
+    refused = {verb: scene.refused(verb, "lead:24" if verb in ("rerun", "skip", "accept") else None) for verb in VERBS}
+    assert [verb for verb, why in refused.items() if why] == ["accept"]
+    assert [leaf["verb"] for leaf in leaves(scene)] == ["hold", "release", "rerun", "skip", "void"]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_after_the_close_no_verb_reaches_the_run_but_its_receipts_are_still_answered(scene: Scene, verb: str) -> None:
     scene.finished().advance("initial_scoring_skipped", "final_scoring_triggered")
