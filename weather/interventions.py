@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal, NamedTuple, NoReturn, Self
@@ -157,14 +157,18 @@ def effect(spec: ScoreSpec, record: RunRecord, state: RunState, act: Act) -> Eff
     Raises:
         InterventionRefused: the verb does not apply to the run as it stands.
     """
-    if state.closed:
-        _refuse("the run is closed, and no verb reaches it any more")
+    _require_applicable(state, act)
     cases = standings(case_set(spec), record)
-    if act.verb in ("skip", "accept") and act.scope.miner:
-        _refuse("a case is void for all miners or for none", act.scope)
-    if act.verb in ("hold", "release", "void") and act.scope != Scope():
-        _refuse(f"{act.verb} takes the whole run", act.scope)
-    done = _EFFECTS[act.verb](_Known(record, state, cases), act)
+    if act.verb in ("hold", "release"):
+        return Effect(record)
+    if act.verb == "rerun":
+        done = _rerun(record, state, act)
+        return replace(done, again=frozenset(key for key in cases if _lead(key) in done.leads))
+    affected = ("open",) if act.verb == "accept" else ("open", "counted")
+    gone = {key for key, case in cases.items() if act.scope.covers(key) and case.state in affected}
+    if not gone and not (act.verb == "void" or (act.verb == "accept" and state.in_review)):
+        _refuse(f"the scope has no case that is {' or '.join(affected)}", act.scope)
+    done = _voided(record, cases, gone, act)
     if act.verb == "accept" and (coverage := _expected(spec, done.record).coverage) < PARTIAL_COVERAGE:
         _refuse("too little would be covered", coverage, f"at least {PARTIAL_COVERAGE}")
     return done
@@ -189,69 +193,46 @@ def blast_radius(spec: ScoreSpec, record: RunRecord, done: Effect) -> BlastRadiu
     )
 
 
-class _Known(NamedTuple):
-    record: RunRecord
-    state: RunState
-    cases: Mapping[CaseKey, Standing]
+def _require_applicable(state: RunState, act: Act) -> None:
+    if state.closed:
+        _refuse("the run is closed, and no verb reaches it any more")
+    if act.verb in ("skip", "accept") and act.scope.miner:
+        _refuse("a case is void for all miners or for none", act.scope)
+    if act.verb in ("hold", "release", "void") and act.scope != Scope():
+        _refuse(f"{act.verb} takes the whole run", act.scope)
+    if act.verb == "hold" and state.held:
+        _refuse("the run is held already")
+    if act.verb == "release" and not state.held:
+        _refuse("the run is not held")
 
 
-def _hold_or_release(known: _Known, act: Act) -> Effect:
-    if known.state.held == (act.verb == "hold"):
-        _refuse("the run is held already" if known.state.held else "the run is not held")
-    return Effect(known.record)
-
-
-def _skip(known: _Known, act: Act) -> Effect:
-    gone = {key for key, case in known.cases.items() if act.scope.covers(key) and case.state != "void"}
-    if not gone and act.verb == "skip":
-        _refuse("all in the scope is void", act.scope)
-    return _voided(known, gone, [act.scope.cases], act)
-
-
-def _accept(known: _Known, act: Act) -> Effect:
-    gone = {key for key, case in known.cases.items() if act.scope.covers(key) and case == OPEN}
-    if not gone and not known.state.in_review:
-        _refuse("nothing in the scope is open or in review", act.scope)
-    kept = {key[:2] for key in known.cases.keys() - gone}
-    scopes = {key if key[:2] in kept else CaseKey(*key[:2], "*", -1, "*") for key in gone}
-    return _voided(known, gone, sorted(scopes), act)
-
-
-def _rerun(known: _Known, act: Act) -> Effect:
-    scope, passes, miners = act.scope, known.state.passes, known.state.miners
-    if known.state.overdue:
+def _rerun(record: RunRecord, state: RunState, act: Act) -> Effect:
+    scope, miner = act.scope, state.miners.get(act.scope.miner) if act.scope.miner else "verified"
+    if state.overdue:
         _refuse("close_by is past, and does not move")
     if scope == Scope() or scope.cases[2:] != EVERY_CASE[2:]:
         _refuse("a rerun takes passes, leads or one miner", scope, "pass:, lead: or miner:")
-    miner = miners.get(scope.miner) if scope.miner else "verified"
     if miner in NO_RERUN:
         _refuse(NO_RERUN[miner], scope.miner)
-    leads, verify = tuple(lead for lead in sorted(passes) if scope.plays(lead)), miner == "failed"
-    if running := [lead for lead in leads if passes[lead] and not verify]:
+    leads, verify = tuple(lead for lead in sorted(state.passes) if scope.plays(lead)), miner == "failed"
+    if running := [lead for lead in leads if state.passes[lead] and not verify]:
         _refuse("a pass in the scope still runs", f"leads {running}")
     if not leads and not verify:
         _refuse("no pass in the scope was started", scope)
-    again = frozenset(key for key in known.cases if _lead(key) in leads)
-    return Effect(known.record, leads=leads, again=again, hotkey=scope.miner, verify=verify)
+    return Effect(record, leads=leads, hotkey=scope.miner, verify=verify)
 
 
-_EFFECTS: dict[str, Callable[[_Known, Act], Effect]] = {
-    "hold": _hold_or_release,
-    "release": _hold_or_release,
-    "rerun": _rerun,
-    "skip": _skip,
-    "accept": _accept,
-    "void": _skip,
-}
-
-
-def _voided(known: _Known, gone: set[CaseKey], scopes: Sequence[CaseKey], act: Act) -> Effect:
-    """Void the cases, which the scopes cover, for all; nobody waits for leads of which none is open afterwards."""
-    open_ = {key for key, case in known.cases.items() if case == OPEN}
+def _voided(record: RunRecord, cases: Mapping[CaseKey, Standing], gone: set[CaseKey], act: Act) -> Effect:
+    """Void cases for all; nobody waits for a pass of which none is open afterwards."""
+    open_ = {key for key, case in cases.items() if case == OPEN}
     leads = {_lead(key) for key in open_ & gone} - {_lead(key) for key in open_ - gone}
+    scopes = [act.scope.cases]
+    if act.verb == "accept":
+        kept = {key[:2] for key in cases.keys() - gone}
+        scopes = sorted({key if key[:2] in kept else CaseKey(*key[:2], "*", -1, "*") for key in gone})
     faults = [FaultScope("*", scope, "V", VOIDED, act.generation) for scope in scopes]
-    record = replace(known.record, faults=(*known.record.faults, *faults))
-    return Effect(record, void=tuple(scopes), leads=tuple(sorted(leads)))
+    after = replace(record, faults=(*record.faults, *faults))
+    return Effect(after, void=tuple(scopes), leads=tuple(sorted(leads)))
 
 
 def _expected(spec: ScoreSpec, record: RunRecord) -> Closing:

@@ -83,7 +83,7 @@ def test_accept_voids_what_is_open_and_lets_stand_what_is_settled(scene: Scene) 
     assert done.receipt.blast_radius.facts_superseded == 2
     scene.score(scene.lead(240))
     assert decide_close(scene.rules, scene.record).coverage < 1
-    assert "nothing in the scope is open" in scene.refused("accept")
+    assert "no case that is open" in scene.refused("accept")
 
 
 def test_accept_is_refused_if_too_little_would_be_covered(scene: Scene) -> None:
