@@ -174,7 +174,13 @@ def _report(
         outcome=f"{result.outcome} ({result.outcome_reason}, coverage {result.coverage})",
         seconds=round(seconds, 1),
         ranking=[
-            Ranked(rank=row.rank, miner=row.name, kind=kinds[row.name], score=row.score_nano / 1e9, code=row.code)
+            Ranked(
+                rank=row.rank,
+                miner=row.name,
+                kind=kinds.get(row.name, "entrant"),
+                score=row.score_nano / 1e9,
+                code=row.code,
+            )
             for row in rows
         ],
         faults=[line for row in rows for line in _lines(row.name, faults.get(row.hotkey, []))],

@@ -70,13 +70,14 @@ class Acquirer:
     decoder: GribDecoder
     store: LocalObjects
     at: datetime = LATER
+    gfs_entrant: bool = False
     beats: int = 0
 
     @property
     def sources(self) -> ArchiveSources:
         gfs = GfsArchive([self.url], PRODUCT, self.client, FixedClock(self.at))
         reanalysis, climatology = ZarrReanalysis(f"{self.url}/era5"), ZarrClimatology(f"{self.url}/climatology")
-        archives = Archives(gfs, self.decoder, reanalysis, climatology, truth_retry=timedelta(hours=7))
+        archives = Archives(gfs, self.decoder, reanalysis, climatology, timedelta(hours=7), self.gfs_entrant)
         return ArchiveSources(archives, self.store, CATALOG)
 
     async def do(self, activity: Any, request: Any) -> Any:
@@ -189,10 +190,21 @@ async def test_the_truth_of_a_lead_is_the_reanalysis_that_is_there(acquirer: Acq
     acquirer.at = T0 + timedelta(days=days)
     (one,) = (await acquirer.truth("era5_final", 24)).sets
     valid_time = RUN.valid_time(24)
-    assert (one.lead_hours, one.truth_version, one.references) == (24, version, ())
+    assert (one.lead_hours, one.truth_version, one.references, one.gfs) == (24, version, (), None)
     assert_same(acquirer.fields(one.truth), PLANET.era5(valid_time))
     assert_same(acquirer.fields(one.climatology), PLANET.climatology(valid_time))
     assert set(acquirer.fields(one.truth)) == set(RULES.final_fields)
+
+
+async def test_gfs_is_entered_at_a_final_lead_if_the_settings_say_and_no_miner_waits_for_it(acquirer: Acquirer) -> None:
+    acquirer.gfs_entrant = True
+    (one,) = (await acquirer.truth("era5_final", 24)).sets
+    assert one.gfs is not None
+    assert_same(acquirer.fields(one.gfs), PLANET.gfs_forecast(T0, 24), packed=True)
+    assert set(acquirer.fields(one.gfs)) == set(RULES.final_fields)
+    await acquirer.trouble({"path_prefix": CURRENT, "kind": "short", "ranges_only": True})
+    (without,) = (await acquirer.truth("era5_final", 24)).sets
+    assert without == one.model_copy(update={"gfs": None})
 
 
 async def test_truth_that_is_not_there_yet_is_asked_for_when_the_settings_say(acquirer: Acquirer) -> None:
