@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from starter.commands import conform, operate, runs, serve, stack, verbs, verify
+from starter.commands import conform, operate, runs, schedules, serve, stack, verbs, verify
 from starter.output import ERRORS, EXIT_CODES, report
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.add_typer(runs.app, name="run")
 app.add_typer(serve.miners, name="miners")
 app.add_typer(serve.archive, name="archive")
 app.add_typer(operate.database, name="db")
+app.add_typer(schedules.app, name="schedule")
+app.add_typer(schedules.retention, name="retention")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from starter.embedded import EmbeddedStack
     from starter.state_folder import StateFolder
     from starter.supervisor import Event
+    from workers.settings import Settings
 
 T = TypeVar("T")
 app = typer.Typer()
@@ -42,6 +44,7 @@ def up(
 
 async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, as_json: bool) -> None:
     from adapters import temporal_server
+    from starter import client, schedules
     from starter.embedded_run import running
     from starter.state_folder import open_state_folder
     from starter.supervisor import cancel_on_signals
@@ -51,6 +54,9 @@ async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, 
     with contextlib.closing(open_state_folder(state, version)) as folder:
         stack = stack_of(folder)
         async with running(stack, _tell_event) as supervisor:
+            settings = _settings_of(stack)
+            async with client.temporal(settings) as temporal:
+                await schedules.apply(temporal, schedules.schedules(settings))
             document = {
                 "web_ui": f"http://127.0.0.1:{stack.ports.ui}" if stack.ports.ui else None,
                 "temporal": stack.temporal_address,
@@ -61,6 +67,19 @@ async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, 
             }
             emit(document, as_json=as_json)
             await supervisor.wait()
+
+
+def _settings_of(stack: EmbeddedStack) -> Settings:
+    """Of `control`; the environment stays as it is, since processes that are started again inherit it."""
+    from starter.client import checked_settings
+
+    before = dict(os.environ)
+    os.environ.update(stack.environment("control"))
+    try:
+        return checked_settings()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _tell_event(event: Event) -> None:

@@ -175,12 +175,17 @@ async def test_a_stack_that_is_started_again_goes_on_where_it_was(tmp_path: Path
         up = await barograph.start("up", "--no-ui", "--json")
         assert up.stdout is not None and up.stderr is not None
         async with terminated(up):
-            for name in EMBEDDED:
-                line = (await up.stderr.readline()).decode()
-                assert line.startswith(name) and line.endswith(" ready\n"), line
+            lines = [(await up.stderr.readline()).decode().split() for _ in EMBEDDED]
+            assert lines[0][0] == "temporal" and {(line[0], line[-1]) for line in lines} == {
+                (n, "ready") for n in EMBEDDED
+            }
             told.append(json.loads(await up.stdout.readuntil(b"}\n")))
+            stand = {each["name"]: each["paused"] for each in (await barograph("schedule", "list"))[1]}
+            assert stand == {"forecasts": joined, "retention": False}
             assert (await barograph(*START))[:2] == (0, {"run_id": RUN, "joined": joined})
-            if joined:
+            if not joined:
+                assert (await barograph("schedule", "pause", "forecasts"))[1]["paused"]
+            else:
                 assert [run["run_id"] for run in (await barograph("run", "list"))[1]] == [RUN]
         assert up.returncode == 0
     assert told[0] == told[1] and told[0]["web_ui"] is None
