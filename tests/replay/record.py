@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from temporalio.client import Client
@@ -21,9 +22,11 @@ from tests.workflows.conftest import add_search_attributes, binary, workers
 from tests.workflows.fakes import Script
 from tests.workflows.test_forecast_run import MINERS, next_cycle
 from tests.workflows.test_miner_job import NORTH, FakeInference, play
+from tests.workflows.test_retention import Validator
 from tests.workflows.test_retention_audit import ABSENT, start
 from weather.faults import MinerUnreachable, OutOfMemory, SourceGone, TruthNotYetAvailable
 from workflows.forecast_run import ForecastRun
+from workflows.retention import PAGES
 from workflows.trigger import Trigger
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -53,6 +56,8 @@ async def record() -> None:
     await _audits("lost", 2, lost=1)
     await _audits("void", 2, faults={("audit_objects", f"{ALONE}/0"): [OutOfMemory("x")]})
     await _audits("carried", 60, lost=40)
+    await _retention(3, {"marked": False, "dry_run": True, "removed": False})
+    await _retention(PAGES + 1, {"carried": False})
     await _miner_job("happy", FakeInference())
     await _miner_job("refused_twice", FakeInference(refusals=2))
     await _miner_job("refused", FakeInference(final_refusal=NORTH))
@@ -91,6 +96,21 @@ async def _audits(
             handle = await start(environment)
             await handle.result()
         await _write(client, "retention_audit", case, handle.id)
+
+
+async def _retention(objects: int, cases: Mapping[str, bool]) -> None:
+    """Removals of a store that nobody needs, eight days apart, some of them dry runs; of a chain the last execution."""
+    with TemporaryDirectory() as folder:
+        async with await _server() as environment:
+            validator = Validator(Path(folder), environment, page=1)
+            for number in range(objects):
+                await validator.put(b"%d" % number, 60)
+            async with validator.at_work():
+                for case, dry_run in cases.items():
+                    request = await validator.request(dry_run=dry_run)
+                    await validator.day(dry_run=dry_run)
+                    await _write(environment.client, "retention", case, request.workflow_id)
+                    await environment.sleep(timedelta(days=8))
 
 
 async def _trigger() -> None:

@@ -38,10 +38,12 @@ class Validator:
         at = (await self.env.get_current_time()).timestamp() - days_ago * 86_400
         os.utime(self.root / "bytes" / digest[:2] / digest, (at, at))
 
+    async def request(self, *, dry_run: bool = False) -> RetentionInput:
+        return RetentionInput(day=(await self.env.get_current_time()).date(), dry_run=dry_run)
+
     async def day(self, *, dry_run: bool = False) -> RetentionResult:
         """The removal of the day that it is."""
-        request = RetentionInput(day=(await self.env.get_current_time()).date(), dry_run=dry_run)
-        client, queue = self.env.client, task_queues.CONTROL
+        request, client, queue = await self.request(dry_run=dry_run), self.env.client, task_queues.CONTROL
         return await client.execute_workflow(Retention.run, request, id=request.workflow_id, task_queue=queue)
 
     @asynccontextmanager
@@ -87,7 +89,7 @@ async def test_a_large_store_is_gone_through_in_executions_of_two_hundred_pages(
         for number in range(PAGES + 1):
             await validator.put(b"%d" % number, 60)
         assert (await validator.day()).marked == PAGES + 1
-        handle = skipping.client.get_workflow_handle(f"retention/{(await skipping.get_current_time()).date()}")
+        handle = skipping.client.get_workflow_handle((await validator.request()).workflow_id)
         history = await handle.fetch_history()
     started = history.events[0].workflow_execution_started_event_attributes
     assert started.continued_execution_run_id and len(history.events) < 30
