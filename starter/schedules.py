@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import (
     Client,
@@ -80,8 +80,8 @@ async def told(client: Client, name: str) -> dict[str, object] | None:
 
 
 def period(start: datetime, end: datetime) -> ScheduleBackfill:
-    """What was due from start to end, both included."""
-    return ScheduleBackfill(start, end, ScheduleOverlapPolicy.ALLOW_ALL)
+    """What was due from start to end, both included and in UTC."""
+    return ScheduleBackfill(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC), ScheduleOverlapPolicy.ALLOW_ALL)
 
 
 async def _apply(client: Client, name: str, wanted: Schedule) -> str:

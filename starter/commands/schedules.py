@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,33 +23,10 @@ app = typer.Typer(help="What starts by itself, and when.", no_args_is_help=True)
 retention = typer.Typer(help="Removal of objects that nothing needs any more.", no_args_is_help=True)
 
 
-def parse_instant(text: str) -> datetime:
-    from protocol.names import parse_time
-
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def parse_name(text: str) -> str:
-    from starter.schedules import NAMES
-
-    if text not in NAMES:
-        raise typer.BadParameter(f"found {text!r}, expected {', '.join(NAMES)}")
-    return text
-
-
-def parse_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"found {text!r}, expected a day like 2026-11-22") from error
-
-
-Name = Annotated[str, typer.Argument(metavar="NAME", parser=parse_name, help="forecasts, weights or retention.")]
+Name = Annotated[Literal["forecasts", "weights", "retention"], typer.Argument()]
 Note = Annotated[str | None, typer.Option(help="Why, for those who list it.")]
-Instant = Annotated[datetime, typer.Option(metavar="TIME", parser=parse_instant, help="Such as 2026-11-22T21:30:00Z.")]
+Instant = Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ"], help="Such as 2026-11-22T21:30:00Z.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="[default: today, UTC]")]
 
 
 @app.command()
@@ -92,9 +69,7 @@ def backfill(name: Name, start: Instant, end: Instant, state: State = STATE, as_
 
 @retention.command("run")
 def run_retention(
-    day: Annotated[
-        date | None, typer.Option(metavar="DAY", parser=parse_day, help="Such as 2026-11-22.  [default: today, UTC]")
-    ] = None,
+    day: Day = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
     state: State = STATE,
     as_json: Json = False,
@@ -102,7 +77,7 @@ def run_retention(
     """Mark what nothing needs, and remove what has been marked for a week; joins the removal of that day."""
     from activities.messages.retention import RetentionInput
 
-    request = RetentionInput(day=day or datetime.now(UTC).date(), dry_run=dry_run)
+    request = RetentionInput(day=(day or datetime.now(UTC)).date(), dry_run=dry_run)
     emit(_asked(state, lambda client, _: _removed(client, request)), as_json=as_json)
 
 

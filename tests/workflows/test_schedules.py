@@ -234,9 +234,9 @@ async def test_every_command_of_the_documentation_works(barograph: Barograph, cl
 
 async def test_a_name_or_a_time_that_is_none_is_usage(barograph: Barograph) -> None:
     for line, said in (
-        ("schedule pause dinner", "found 'dinner', expected forecasts, weights, retention"),
-        ("schedule backfill forecasts --start today --end today", "'today' is not a time like"),
-        ("retention run --day today", "expected a day like 2026-11-22"),
+        ("schedule pause dinner", "'dinner' is not one of 'forecasts', 'weights', 'retention'"),
+        ("schedule backfill forecasts --start today --end today", "'%Y-%m-%dT%H:%M:%SZ'"),
+        ("retention run --day today", "'%Y-%m-%d'"),
     ):
         code, error = await barograph(line)
         assert code == 2 and said in error
