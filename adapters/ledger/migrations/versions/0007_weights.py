@@ -67,8 +67,8 @@ def upgrade():
         sa.Column("score_type", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("miner_hotkey", sa.Text(), nullable=False),
-        sa.Column("score", sa.Float(), nullable=True),
-        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("weight", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"],
             ["weather_forecast_runs.run_id"],
