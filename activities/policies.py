@@ -33,6 +33,8 @@ RECEIPT = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=ti
 CPU = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=2))
 CPU_TWICE = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts=2)
 SUBMIT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=1))
+SINK = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5))
+READ_BACK = RetryPolicy(initial_interval=timedelta(seconds=12), backoff_coefficient=1.0)
 
 Options = Mapping[str, Any]
 
@@ -60,6 +62,7 @@ SETTLE = _short(task_queues.CONTROL, 30, LEDGER)
 ANNOUNCE = _short(task_queues.CONTROL, 180, LEDGER)
 ADOPT_CHILD = _short(task_queues.CONTROL, 15, LEDGER)
 RECORD_SCORES = _long(task_queues.CONTROL, 10, 24, LEDGER)
+INTERVENE = _long(task_queues.CONTROL, 5, 24, LEDGER)
 CLOSE_RUN = _long(task_queues.CONTROL, 5, 24, LEDGER)
 MARK_UNREFERENCED = _long(task_queues.CONTROL, 10, 20, LEDGER)
 DELETE_OBJECTS = _long(task_queues.CONTROL, 10, 20, LEDGER)
@@ -88,6 +91,10 @@ WRITE_STORE = _long(task_queues.INFERENCE, 20, 12, CPU)
 SIGN_COMMITMENT = _short(task_queues.INFERENCE, 15, LEDGER)
 SUBMIT_COMMITMENT = _short(task_queues.INFERENCE, 30, SUBMIT)
 EXPIRE_STORE = _long(task_queues.INFERENCE, 10, 24, LEDGER)
+
+COUNT_ROUNDS = _long(task_queues.CONTROL, 5, 2, LEDGER)
+PUBLISH_WEIGHTS = _long(task_queues.PUBLISH, 3, 2, SINK)
+CONFIRM_WEIGHTS = _short(task_queues.PUBLISH, 60, READ_BACK)
 
 
 def until(options: Options, remaining: timedelta) -> dict[str, Any]:

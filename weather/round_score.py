@@ -144,7 +144,8 @@ def _complete_entrants(keys: Sequence[CaseKey], record: RunRecord) -> tuple[str,
 
 
 def _standing(key: CaseKey, record: RunRecord, worst: set[tuple[str, CaseKey]]) -> Standing:
-    latest = max((record.generations.get((hotkey, key), 1) for hotkey in record.roster), default=1)
+    scored = [hotkey for hotkey in record.roster if (hotkey, key) in record.scores]
+    latest = min((record.generations.get((hotkey, key), 1) for hotkey in scored), default=1)
     over = [fault for fault in record.faults if fault.effect == "V" and fault.covers(key)]
     voids = [fault.code for fault in over if fault.code != "VoidedByOperator" or latest <= fault.generation]
     if "VoidedByOperator" in voids:

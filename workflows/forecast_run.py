@@ -228,7 +228,7 @@ class ForecastRun(OperatedRun):
         while True:
             await self._released()
             await passes.finished()
-            helped = self._helped
+            obeyed = len(self._obeyed)
             aggregated = await workflow.execute_activity_method(
                 RunRecords.aggregate_run,
                 AggregateRun(run_id=run.run_id, at=workflow.now()),
@@ -239,7 +239,7 @@ class ForecastRun(OperatedRun):
                 return
             if self._held_by is None:
                 self._stand("aggregate", f"an operator: coverage {aggregated.coverage}", give_up, kind="operator")
-                await sleep_until(give_up, "a second chance", unless=lambda at=helped: self._helped > at)
+                await sleep_until(give_up, "a second chance", unless=lambda at=obeyed: len(self._obeyed) > at)
 
     async def _close(
         self, run: Run, *, void_reason: str | None = None, fault: FaultNote | None = None

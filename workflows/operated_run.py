@@ -16,6 +16,7 @@ from activities.messages.run import Deregistered, MinerDeregistered, Run
 from activities.messages.status import Kind, RunProgress, RunStatus, Why
 from activities.signatures.operator import Operator
 from activities.signatures.runs import RunRecords
+from weather.faults import InterventionRefused
 from workflows import display
 from workflows.run_children import OpenedRun
 from workflows.run_passes import RunPasses
@@ -42,7 +43,7 @@ class OperatedRun:
         self._playing: asyncio.Task[object] | None = None
         self._held_by: str | None = None
         self._voided = False
-        self._helped = 0
+        self._obeyed: set[str] = set()
         self._verbs = asyncio.Lock()
 
     @workflow.query
@@ -112,47 +113,48 @@ class OperatedRun:
 
     @hold.validator
     def _may_hold(self, intervention: Intervention) -> None:
-        self._require(self._held_by is None, f"the run is held by {self._held_by}")
+        self._refuse(self._held_by and f"the run is held by {self._held_by}")
 
     @release.validator
     def _may_release(self, intervention: Intervention) -> None:
-        self._require(self._held_by is not None, "the run is not held")
+        self._refuse(None if self._held_by else "the run is not held")
 
     @rerun.validator
     def _may_rerun(self, intervention: Intervention) -> None:
-        self._require(intervention.scope not in (None, "", "run"), "a rerun names its scope")
+        self._refuse("a rerun names its scope" if intervention.scope in (None, "run") else None)
 
     @skip.validator
     def _may_skip(self, intervention: Intervention) -> None:
-        self._require("miner:" not in (intervention.scope or ""), "void for one miner does not exist")
+        self._refuse("void for one miner does not exist" if "miner:" in (intervention.scope or "") else None)
 
     @accept.validator
     def _may_accept(self, intervention: Intervention) -> None:
-        self._require(True, "")
+        self._refuse(None)
 
     @void.validator
     def _may_void(self, intervention: Intervention) -> None:
-        self._require(True, "")
+        self._refuse(None)
 
-    def _require(self, holds: bool, why_not: str) -> None:
+    def _refuse(self, why_not: str | None) -> None:
         """Validators see memory only, and what they refuse leaves no trace."""
         if self._outcome is not None:
-            raise ApplicationError(f"the run is closed: {self._outcome}", type="InterventionRefused")
-        if not holds:
-            raise ApplicationError(why_not, type="InterventionRefused")
+            why_not = f"the run is closed: {self._outcome}"
+        if why_not:
+            raise ApplicationError(why_not, type=InterventionRefused.__name__)
 
     async def _intervene(self, verb: Verb, intervention: Intervention) -> InterventionReceipt:
         await workflow.wait_condition(lambda: self._run is not None)
         assert self._run is not None
         async with self._verbs:
-            self._require(True, "")
+            self._refuse(None)
             done = await workflow.execute_activity_method(
                 Operator.intervene,
                 Intervene(run=self._run, verb=verb, intervention=intervention, at=workflow.now()),
                 summary=f"{verb} by {intervention.actor}",
-                **policies.RECORD,
+                **policies.INTERVENE,
             )
-            if done.acts:
+            if done.acts and done.receipt.request_id not in self._obeyed:
+                self._obeyed.add(done.receipt.request_id)
                 await self._obey(verb, done)
         return done.receipt
 
@@ -167,7 +169,6 @@ class OperatedRun:
             await self._passes.again(done)
         elif self._passes:
             self._passes.drop(done.leads)
-        self._helped += 1
 
     async def _released(self) -> None:
         """Until nobody holds the run; a hold that nobody releases voids it at `close_by`."""

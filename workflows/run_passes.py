@@ -26,18 +26,14 @@ class RunPasses:
         self._verified: dict[str, VerifiedMiner] = {}
         self._started: set[int] = set()
         self._first_generation = 1
-        self._open: dict[int | str, asyncio.Task[None]] = {}
+        self._open: dict[tuple[int | str, int], asyncio.Task[None]] = {}
         self._dropped: set[int] = set()
         self._failure: BaseException | None = None
 
     @property
     def done(self) -> int:
         """Final passes that have ended."""
-        return sum(1 for lead in self._started if lead and lead not in self._open)
-
-    def running(self, lead_hours: int) -> bool:
-        """Whether a pass of this lead is open."""
-        return lead_hours in self._open
+        return sum(1 for lead in self._started if lead and not self._playing(lead))
 
     def dropped(self, lead_hours: int) -> bool:
         """Whether nobody waits for this lead any more."""
@@ -76,7 +72,8 @@ class RunPasses:
     async def again(self, done: Intervened) -> None:
         """Play passes once more, for all miners or one, whose commitment may be verified once more before."""
         if done.commitment and done.hotkey:
-            self._open[done.hotkey] = asyncio.create_task(self._verify_again(done.hotkey, done.commitment, done))
+            work = self._verify_again(done.hotkey, done.commitment, done)
+            self._open[done.hotkey, done.generation] = asyncio.create_task(work)
         else:
             await self._play_again(done)
 
@@ -91,7 +88,7 @@ class RunPasses:
         except ChildWorkflowError as error:
             self._failure = error
         finally:
-            del self._open[hotkey]
+            del self._open[hotkey, done.generation]
 
     async def _play_again(self, done: Intervened) -> None:
         miners = tuple(miner for hotkey, miner in self._verified.items() if done.hotkey in (None, hotkey))
@@ -104,19 +101,22 @@ class RunPasses:
         """Nobody waits for these leads any more; their open passes are cancelled."""
         for lead in leads:
             self._dropped.add(lead)
-            if lead in self._open:
-                self._open[lead].cancel()
+            for task in self._playing(lead):
+                task.cancel()
 
     async def _play(self, lead_hours: int, generation: int, miners: tuple[VerifiedMiner, ...] | None) -> None:
         self._started.add(lead_hours)
         child = await start_or_adopt(self._opened.pass_child(lead_hours, generation, miners), ScoringPassResult)
-        self._open[lead_hours] = asyncio.create_task(self._ended(lead_hours, child))
+        self._open[lead_hours, generation] = asyncio.create_task(self._ended((lead_hours, generation), child))
 
-    async def _ended(self, lead_hours: int, child: Awaitable[ScoringPassResult]) -> None:
+    def _playing(self, lead_hours: int) -> list[asyncio.Task[None]]:
+        return [task for (lead, _), task in self._open.items() if lead == lead_hours]
+
+    async def _ended(self, key: tuple[int, int], child: Awaitable[ScoringPassResult]) -> None:
         try:
             await child
         except (ChildWorkflowError, asyncio.CancelledError) as error:
-            if not (self.dropped(lead_hours) and is_cancelled_exception(error)):
+            if not (self.dropped(key[0]) and is_cancelled_exception(error)):
                 self._failure = error
         finally:
-            del self._open[lead_hours]
+            del self._open[key]

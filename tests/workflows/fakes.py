@@ -255,7 +255,7 @@ class FakeOperator(Operator):
         given, radius = request.intervention, {"facts_superseded": 0, "cases_voided": 0, "miners_touched": 0}
         receipt = {
             "run_id": request.run.run_id,
-            "request_id": given.request_id or "1",
+            "request_id": given.request_id or str(len(self.script.calls["intervene"])),
             "verb": request.verb,
             "at": request.at,
             "state": "acted",
