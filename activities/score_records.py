@@ -12,10 +12,12 @@ from activities.signatures.scores import ScoreRecords
 from adapters import instruments
 from adapters.ledger import clones, facts, jobs, runs
 from adapters.ledger.engine import Ledger
+from adapters.ledger.near_clones import near_clone_faults
 from adapters.ledger.values import FaultRecord, JobStep
 from adapters.object_store import ObjectStore
 from weather.faults import ActivityTimeout
 from weather.field_sets import field_digests
+from weather.near_clones import Likeness
 
 
 class LedgerScoreRecords(ScoreRecords):
@@ -46,19 +48,20 @@ class LedgerScoreRecords(ScoreRecords):
 
     @activity.defn
     def finish_pass(self, request: FinishPass) -> None:
-        """End the scoring job; a fault voids its cases for all miners, and an exact clone loses its run."""
+        """End the scoring job; a fault voids its cases for all miners, and a clone, exact or near, loses its run."""
         void = _void(request)
         to, run_id = "failed" if void else "completed", request.run.run_id
         code = void.code if void else None
         with self._ledger.begin() as session:
             copies = self._clones(session, request)
             facts.record_faults(session, [*copies, *filter(None, [void])])
+            facts.record_faults(session, near := self._near_clones(session, request))
             step = StartPass(to=to, run_id=run_id, **request.model_dump(include=_JOB))
             jobs.reach_job(session, _step(step, to).model_copy(update={"code": code}))
             if request.pass_name == "day1_qc":
                 done = "initial_scoring_failed" if request.fault else "initial_scoring_done"
                 runs.reach_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
-        instruments.FAULTS_RECORDED.tally([*copies, *filter(None, [void])], "code", "cause")
+        instruments.FAULTS_RECORDED.tally([*copies, *near, *filter(None, [void])], "code", "cause")
 
     def _clones(self, session: Session, request: FinishPass) -> list[FaultRecord]:
         """Who copies whom in all that is scored so far; the analyses that the run began with are anybody's."""
@@ -68,6 +71,13 @@ class LedgerScoreRecords(ScoreRecords):
             return field_digests(self._store.get(bundle)) if bundle else frozenset()
 
         return clones.clone_faults(session, request.run.run_id, inputs, request.at)
+
+    def _near_clones(self, session: Session, request: FinishPass) -> list[FaultRecord]:
+        if request.likeness is None:
+            return []
+        found = documents.get_model(self._store, Likeness, request.likeness.sha256)
+        run = runs.changed_run(session, request.run.run_id)
+        return near_clone_faults(session, run, request.generation, found, request.at)
 
 
 _JOB = {"pass_name", "lead_hours", "generation", "at"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from activities import attempts, documents, entrants
+from activities import attempts, documents, entrants, likeness
 from activities.judging import Judge, LeadWorld
+from activities.messages.base import Ref
 from activities.messages.scoring import (
     BuildEnsemble,
     EnsembleBuilt,
@@ -51,6 +52,13 @@ class FieldScorer(Scorer):
             judge = self._judge(request)
             entrants.prove(judge)
             return self._whole(entrants.baselines(judge, self._store, request.inputs))
+
+    @activity.defn
+    def compare_miners(self, request: ScoreMiners) -> Ref:
+        """Keep how alike the day-1 fields of all miners are."""
+        with attempts.beating_thread():
+            found = likeness.compare(self._judge(request), self._store, request.miners)
+            return documents.put_model(self._store, found)
 
     @activity.defn
     def build_ensemble(self, request: BuildEnsemble) -> EnsembleBuilt:

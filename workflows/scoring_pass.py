@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import policies
-from activities.messages.base import FaultNote, Instant
+from activities.messages.base import FaultNote, Instant, Ref
 from activities.messages.scoring import (
     ChunkMiner,
     EnsureTruth,
@@ -37,6 +37,7 @@ from weather.faults import OutOfMemory
 from workflows import display
 from workflows.entrants import add_ensemble, score_entrants
 from workflows.failures import fault_of
+from workflows.near_clones import compare_miners
 from workflows.steps import batches
 
 ANALYSIS_GRACE = timedelta(hours=16)
@@ -52,6 +53,7 @@ class ScoringPass:
         self._miners = request.miners
         self._scored: list[ChunkMiner] = []
         self._parts: list[PartScored] = []
+        self._likeness: Ref | None = None
         self._why = Why(stage=request.pass_name, waiting_for="its first step")
 
     @workflow.run
@@ -87,6 +89,7 @@ class ScoringPass:
         self._stand(f"scores of {len(miners)} miners", scoring.run.close_by)
         chunks = batches(miners, scoring.run.miners_per_chunk)
         await asyncio.gather(self._record(entrants), *(self._chunk(chunk, scoring) for chunk in chunks))
+        self._likeness = await compare_miners(scoring, self._scored)
         if built := await add_ensemble(scoring, self._scored):
             self._parts.append(PartScored(part=built.part, facts=built.facts, faults=0))
 
@@ -202,6 +205,7 @@ class ScoringPass:
                 generation=request.generation,
                 at=workflow.now(),
                 fault=fault,
+                likeness=self._likeness,
             ),
             summary="finish",
             **policies.RECORD,

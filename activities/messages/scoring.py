@@ -178,6 +178,7 @@ class FinishPass(Message):
     generation: int
     at: Instant
     fault: FaultNote | None = None
+    likeness: Ref | None = None
 
 
 class ScoringPassResult(Message):

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from temporalio import activity
 
+from activities.messages.base import Ref
 from activities.messages.scoring import (
     BuildEnsemble,
     EnsembleBuilt,
@@ -32,6 +33,11 @@ class Scorer(ABC):
     @abstractmethod
     def score_entrants(self, request: ScoreEntrants) -> PartScored:
         """Prove the scorer by forecasts of known worth, then score our own."""
+
+    @activity.defn
+    @abstractmethod
+    def compare_miners(self, request: ScoreMiners) -> Ref:
+        """Keep how alike the day-1 fields of all miners are."""
 
     @activity.defn
     @abstractmethod

@@ -97,6 +97,34 @@ class SendsHeightForGeopotential(SaysCelsius):
         return values / np.float32(9.80665) if variable == "z" else values
 
 
+class AddsNoise(Miner):
+    """Another's forecast with noise of a fifth of its error (row 7: over three runs, in `test_near_clones.py`)."""
+
+    code, owner = "NearClone", "honest-1"
+
+    def values(self, variable: str, level: int, lead: int) -> Any:
+        own, public = self.world.forecast(self.owner, lead)[variable, level], self.world.public_gfs(lead)
+        return self.changed(own, public[variable, level], np.random.default_rng([lead, level, len(variable)]))
+
+    def changed(self, own: Any, public: Any, noise: np.random.Generator) -> Any:
+        return own + np.float32(0.2 * np.std(own - public) / np.sqrt(2)) * noise.standard_normal(own.shape, np.float32)
+
+
+class ScalesTheDifference(AddsNoise):
+    owner = "honest-2"
+
+    def changed(self, own: Any, public: Any, noise: np.random.Generator) -> Any:
+        return public + np.float32(0.8) * (own - public)
+
+
+class RollsByACell(AddsNoise):
+    owner = "honest-3"
+
+    def changed(self, own: Any, public: Any, noise: np.random.Generator) -> Any:
+        return np.roll(own, 1, axis=1)
+
+
+NEAR_COPIES = (AddsNoise, ScalesTheDifference, RollsByACell)
 ATTACKS = (
     LeavesHoles,
     WritesOneInfinity,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
+from activities.messages.base import Ref
 from activities.messages.scoring import (
     BuildEnsemble,
     EnsembleBuilt,
@@ -35,6 +36,11 @@ class FakeScores(Scorer, ScoreRecords, EnsembleRecords):
     async def score_entrants(self, request: ScoreEntrants) -> PartScored:
         self.script.play("score_entrants", request.pass_name, request)
         return PartScored(part=REF, facts=2, faults=0)
+
+    @activity.defn
+    async def compare_miners(self, request: ScoreMiners) -> Ref:
+        self.script.play("compare_miners", request.pass_name, request)
+        return REF
 
     @activity.defn
     async def weigh_members(self, request: Scoring) -> MembersWeighed:

@@ -132,3 +132,4 @@ class ScoringJobRow(Row):
     facts: Mapped[int]
     faults: Mapped[int]
     updated_at: Mapped[datetime]
+    likeness: Mapped[str | None] = mapped_column(deferred=True)
