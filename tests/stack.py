@@ -77,7 +77,7 @@ async def running(
     """All processes on a fresh folder; with the same ports every such folder has the same roster."""
     folder = open_state_folder(root, temporal_server.binary_version(temporal_server.find_binary()))
     try:
-        grids = _written_grid(root / "grids")
+        grids = written_grid(root / "grids")
         for name in (VALIDATOR, REQUESTS, *(f"miner-{miner.name}" for miner in MINERS)):
             _key(name).save(folder.key_file(name))
         world = World(grid=GRID, grid_folder=grids)
@@ -141,7 +141,7 @@ def _key(name: str) -> PrivateKey:
     return PrivateKey.from_bytes(hashlib.sha256(name.encode()).digest())
 
 
-def _written_grid(folder: Path) -> Path:
+def written_grid(folder: Path) -> Path:
     """The points of `5p625-small` with one level and few leads."""
     folder.mkdir()
     layout = json.loads((resources.files("protocol") / "layouts" / "5p625-small.json").read_bytes())

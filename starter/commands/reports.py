@@ -17,6 +17,7 @@ from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, Scorin
 from adapters.ledger.values import FaultRecord
 from adapters.ledger.views import board_rows, run_summary
 from protocol.names import pass_workflow_id
+from starter.commands.run_states import sentence
 
 Document = dict[str, Any]
 ALL = "*"
@@ -37,7 +38,7 @@ SAYS = {
 
 
 def runs_listed(session: Session) -> list[Document]:
-    return [_columns(run) for run in list_runs(session)]
+    return [_columns(run) | {"why": sentence(session, run)} for run in list_runs(session)]
 
 
 def run_told(session: Session, run_id: str) -> Document:

@@ -33,7 +33,8 @@ from adapters.ledger.values import FaultRecord, ScoreFact
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
-from protocol.messages import CommitmentData, InitMetadata, InputObject, input_data_hash
+from protocol.layout import Layout
+from protocol.messages import CommitmentData, ForecastRequestData, InitMetadata, InputObject, input_data_hash
 from protocol.registry import MinerEntry, Registry
 from weather.field_sets import FieldEntry, field_set_document
 
@@ -158,21 +159,25 @@ class Opened:
     def offer(self, key: PrivateKey, root: str = "5" * 64) -> CommitmentData:
         """A commitment of a miner for this run, signed."""
         call = documents.call(self.store, self.call)
-        layout = Catalog().layout(call.grid)
-        sizes = layout.size_limits().values()
-        commitment = Commitment(
-            **call.identity(key.hotkey).model_dump(),
-            score_spec_digest=call.score_spec_digest,
-            input_data_hash=call.input_data_hash,
-            root=root,
-            object_count=len(sizes),
-            total_bytes=sum(most for _, most in sizes),
-            salt="4" * 64,
-        )
-        return CommitmentData(commitment=commitment.value, signature=commitment.sign(key))
+        return offer(call, Catalog().layout(call.grid), key, root)
 
     def put_offer(self, key: PrivateKey, root: str = "5" * 64) -> Ref:
         return documents.put(self.store, self.offer(key, root).canonical)
+
+
+def offer(call: ForecastRequestData, layout: Layout, key: PrivateKey, root: str = "5" * 64) -> CommitmentData:
+    """A commitment of a miner to a call, signed."""
+    sizes = layout.size_limits().values()
+    commitment = Commitment(
+        **call.identity(key.hotkey).model_dump(),
+        score_spec_digest=call.score_spec_digest,
+        input_data_hash=call.input_data_hash,
+        root=root,
+        object_count=len(sizes),
+        total_bytes=sum(most for _, most in sizes),
+        salt="4" * 64,
+    )
+    return CommitmentData(commitment=commitment.value, signature=commitment.sign(key))
 
 
 def do(activity: Callable[[Any], Any], request: Any) -> Any:
