@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow, ScoringJobRow
 from adapters.ledger.values import FaultRecord
-from protocol.names import parse_run_id
 from weather.faults import NearClone
 from weather.near_clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, near_copies
 
@@ -31,13 +30,13 @@ def near_clone_faults(
 
 def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
     """Evidence of the runs before, the latest last; in a campaign, of its own."""
-    other, job = ForecastRunRow, ScoringJobRow
+    other, job, prefix = ForecastRunRow, ScoringJobRow, run.run_id.rpartition("/")[0]
     chosen = (
         select(other.run_id, job.likeness)
         .join(job, job.run_id == other.run_id)
         .where(
             other.network == run.network,
-            other.purpose == run.purpose,
+            other.run_id.startswith(f"{prefix}/"),
             other.score_spec_digest == run.score_spec_digest,
             other.init_time < run.init_time,
             job.likeness.is_not(None),
@@ -45,8 +44,7 @@ def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
         .order_by(other.init_time.desc(), job.generation)
         .limit(4 * SEASON_RUNS)
     )
-    campaign = parse_run_id(run.run_id).campaign
-    rows = {row[0]: row[1] or "" for row in session.execute(chosen) if parse_run_id(row[0]).campaign == campaign}
+    rows = {row[0]: row[1] or "" for row in session.execute(chosen)}
     return [Likeness.model_validate_json(found) for found in list(rows.values())[: SEASON_RUNS - 1]][::-1]
 
 

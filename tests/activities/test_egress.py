@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.clock import FixedClock, SystemClock
 from adapters.egress import Egress, addresses_of, fault_of, is_public
+from tests.certificates import Certificate, certificate
 from tests.hostile_miner import HostileMiner, Server, running
 from weather.faults import AddressRefused, CertificateRefused, Fault, MinerUnreachable
 
@@ -112,29 +107,13 @@ async def test_proxy_variables_are_ignored(plain: Server, monkeypatch: pytest.Mo
         assert (await client.get("health")).status_code == 404
 
 
-class Certified:
-    """A TLS server with a certificate of its own for `miner.test`."""
-
-    def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "another.test")])
-        now = datetime.now(UTC)
-        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        certificate = builder.sign(key, SHA256())
-        self.sha256 = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
-        self.file = folder / "server.pem"
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self.file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
 
 @pytest.fixture(scope="module")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
-    return Certified(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def secure(certified: Certified) -> Iterator[Server]:
+def secure(certified: Certificate) -> Iterator[Server]:
     with running(ssl_certfile=certified.file) as served:
         yield served
 
@@ -151,7 +130,7 @@ async def get(egress: Egress, secure: Server, pin: str | None) -> int | Fault:
 
 
 async def test_the_pinned_certificate_is_the_whole_trust_whatever_name_it_bears(
-    certified: Certified, secure: Server
+    certified: Certificate, secure: Server
 ) -> None:
     secure.app = HostileMiner()
     egress = Egress(SystemClock(), LOOPBACK, Names(["127.0.0.1"]))
@@ -159,7 +138,9 @@ async def test_the_pinned_certificate_is_the_whole_trust_whatever_name_it_bears(
 
 
 @pytest.mark.parametrize("act", ["another certificate than the pin", "expired pin", "unknown issuer without a pin"])
-async def test_a_certificate_that_does_not_hold_sees_no_request(act: str, certified: Certified, secure: Server) -> None:
+async def test_a_certificate_that_does_not_hold_sees_no_request(
+    act: str, certified: Certificate, secure: Server
+) -> None:
     secure.app = miner = HostileMiner()
     late = FixedClock(datetime.now(UTC) + timedelta(days=2))
     clock, pin = {

@@ -24,6 +24,7 @@ from protocol.messages import ForecastRequestData
 from protocol.store import array_metadata, coordinate_chunks, root_metadata
 from protocol.tokens import Access, Answer, sign_access, sign_answer
 from tests.attacks.world import World
+from tests.certificates import Certificate
 
 LEVEL_8 = ChunkConfig(compression_level=8)
 Objects = dict[str, bytes]
@@ -34,21 +35,30 @@ class Miner:
 
     code: ClassVar[str | None] = None
     scope: ClassVar[str] = "run"
-    variant: ClassVar[str] = ""
+    address: ClassVar[str | None] = None
+    pin: str | None = None
+    certificate: Certificate | None = None
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.key = PrivateKey.from_bytes(hashlib.sha256(f"attacker {name}".encode()).digest())
         self.gets: Counter[str] = Counter()
+        self.receipt = b""
+        self.port = world.ports.miners
         self.call: ForecastRequestData | None = None
         self.others: dict[str, Miner] = {}
         self._jti = count()
-        self.receipted = asyncio.Event()
+        self.called, self.receipted = asyncio.Event(), asyncio.Event()
         self.chunks = {
             self.layout.chunk_path(variable, level, lead): self.chunk(variable, level, lead)
             for variable, level in self.layout.fields()
             for lead in self.layout.lead_time_hours
         }
+
+    @property
+    def base_url(self) -> str:
+        """As the registry gives it."""
+        return self.address or f"{self.world.miners_url}/{self.name}"
 
     @property
     def layout(self) -> Layout:
@@ -119,6 +129,7 @@ class Miner:
         if path == "/weather-forecast-request":
             self.call = ForecastRequestData.of_value(body["data"])
             await asyncio.to_thread(lambda: self.manifest)
+            self.called.set()
             return await self.requested(request, body["nonce"])
         return await self.polled(request, body["nonce"])
 
@@ -134,6 +145,7 @@ class Miner:
     async def polled(self, request: Request, nonce: str) -> Response:
         """Call 4, and call 5."""
         if request.url.path.endswith("weather-receipt"):
+            self.receipt = await request.body()
             self.receipted.set()
             return self.signed(nonce, {"job_id": self.opened.job_id, "status": "stored"})
         return self.signed(nonce, self.completed())
@@ -145,7 +157,7 @@ class Miner:
             "status": "completed",
             "job_id": self.opened.job_id,
             "access_token": self.access_token(),
-            "zarr_store_url": f"{self.world.miners_url}/{self.name}/zarr/{self.opened.job_id}/",
+            "zarr_store_url": f"{self.base_url}/zarr/{self.opened.job_id}/",
             "verification_hash": value.get("root", "0" * 64),
             "commitment": value,
             "signature": self.signature(value),

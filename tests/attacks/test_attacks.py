@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -10,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks import chunks, commitments, forecasts, manifests
+from protocol.commitment import first_broken
+from protocol.messages import CommitmentData
+from protocol.receipt import CommitmentAnswer
+from tests.attacks import chunks, commitments, forecasts, manifests, peers
 from tests.attacks.honest import Miner
 from tests.attacks.world import Outcome, World, play
 
-ATTACKS = (*commitments.ATTACKS, *manifests.ATTACKS, *chunks.ATTACKS, *forecasts.ATTACKS)
+ATTACKS = (*commitments.ATTACKS, *manifests.ATTACKS, *chunks.ATTACKS, *forecasts.ATTACKS, *peers.ATTACKS)
 HONEST = ("honest-1", "honest-2", "honest-3")
 WORKER_BYTES = 2**30
+RECEIPT_SECONDS = 2  # 1 s, and the load of the machine
 SLOT_SECONDS = 30  # a lead: at most 15 chunks, four at a time, each with 3 s; and the load of the machine
 
 Scopes = set[tuple[str, int, str, str]]
@@ -114,3 +119,36 @@ def test_no_attack_takes_the_memory_of_the_worker(gallery: Gallery) -> None:
 
 def test_no_attack_holds_a_slot_beyond_its_budget(gallery: Gallery) -> None:
     assert 0 < gallery.attacked.longest_attempt_seconds < SLOT_SECONDS
+
+
+@pytest.mark.parametrize("attack", peers.ON_THE_VALIDATOR, ids=lambda attack: attack.__name__)
+def test_the_http_side_answers_by_its_rules(gallery: Gallery, attack: type[peers.AttacksTheValidator]) -> None:
+    miner = gallery.miners[name_of(attack)]
+    assert isinstance(miner, attack)
+    assert miner.attacking.exception() is None
+    assert set(miner.answers) == attack.answered
+
+
+def test_a_receipt_does_not_wait_for_a_flood(gallery: Gallery) -> None:
+    miner = gallery.miners[name_of(peers.PushesBesideTheFlood)]
+    assert isinstance(miner, peers.PushesBesideTheFlood)
+    assert miner.waited_seconds < RECEIPT_SECONDS
+
+
+def test_any_bit_flipped_in_a_receipt_of_the_run_breaks_it(gallery: Gallery) -> None:
+    miner = gallery.miners["honest-1"]
+    answer = json.dumps(json.loads(miner.receipt)["data"]).encode()
+    value = miner.commitment_value()
+    offer = CommitmentData(commitment=value, signature=miner.signature(value))
+    hotkeys = miner.key.hotkey, miner.world.validator.hotkey
+
+    def holds(body: bytes) -> bool:
+        try:
+            return first_broken(offer, CommitmentAnswer.parse(body), *hotkeys) is None
+        except ValueError:
+            return False
+
+    assert holds(answer)
+    places = ((at, 1 << bit) for at in range(len(answer)) for bit in range(8))
+    flipped = (answer[:at] + bytes([answer[at] ^ bit]) + answer[at + 1 :] for at, bit in places)
+    assert not [body for body in flipped if holds(body)]

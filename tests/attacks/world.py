@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 INIT_TIME = datetime(2026, 10, 1, tzinfo=UTC)
 SEED = 1
+PUSH = "/weather-commitment"
 LEADS = (6, 12, 18, 24)
 LEVELS = (500, 850)
 HASTE = {
@@ -128,17 +129,24 @@ class World:
 
     async def push(self, miner: Miner) -> None:
         """Call 3 of a miner."""
+        body = self.offer(miner)
+        (await self.post(body, self.token(miner.key, body))).raise_for_status()
+
+    def offer(self, miner: Miner) -> bytes:
+        """The body of call 3."""
         value = miner.commitment_value()
         data = CommitmentData(commitment=value, signature=miner.signature(value))
-        body = CommitmentRequest(nonce=str(uuid4()), data=data).body
-        call = Call(self.validator.hotkey, "POST", "/weather-commitment", body)
-        headers = {
-            "Authorization": f"Bearer {sign_request(miner.key, call, SystemClock().now())}",
-            "Content-Type": "application/json",
-        }
-        async with httpx.AsyncClient() as client:
-            url = f"http://127.0.0.1:{self.ports.validator}/weather-commitment"
-            (await client.post(url, content=body, headers=headers)).raise_for_status()
+        return CommitmentRequest(nonce=str(uuid4()), data=data).body
+
+    def token(self, key: PrivateKey, body: bytes) -> str:
+        """A good token for it."""
+        return sign_request(key, Call(self.validator.hotkey, "POST", PUSH, body), SystemClock().now())
+
+    async def post(self, body: bytes, token: str) -> httpx.Response:
+        """The real HTTP side's answer."""
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.ports.validator}") as client:
+            return await client.post(PUSH, content=body, headers=headers)
 
     def write_grid(self) -> None:
         """Four leads, two levels, one scored lead."""
@@ -182,8 +190,11 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
         plans = [MinerPlan(miner.name) for miner in miners]
         stack = EmbeddedStack(folder, world.ports, grid, plans, settings=HASTE, durable=False)
         stack.write_files()
+        _move_in(folder.root / "registry.toml", miners)
         processes = [process for process in stack.processes() if process.name != "miners"]
-        with _serving(world.ports.miners, miners):
+        with contextlib.ExitStack() as served:
+            for port in {miner.port for miner in miners}:
+                served.enter_context(_serving(port, [miner for miner in miners if miner.port == port]))
             async with supervise(processes, lock=folder.lock) as supervisor:
                 with _watching(await supervisor.ready_pid("worker-hybrid")) as peak:
                     run_id, outcome = await _run(stack, world.init_time)
@@ -222,6 +233,16 @@ async def _longest_attempt(stack: EmbeddedStack, run_id: str, miners: Iterable[M
     return longest
 
 
+def _move_in(registry: Path, miners: Iterable[Miner]) -> None:
+    """Addresses and pins that are not the stack's."""
+    text = registry.read_text()
+    for miner in miners:
+        usual = f'base_url = "{miner.world.miners_url}/{miner.name}"\n'
+        pin = f'tls_sha256 = "{miner.pin}"\n' if miner.pin else ""
+        text = text.replace(usual, f'base_url = "{miner.base_url}"\n{pin}')
+    registry.write_text(text)
+
+
 def _save_keys(key_file: Callable[[str], Path], miners: Iterable[Miner]) -> None:
     for name in (VALIDATOR, REQUESTS):
         _key(name).save(key_file(name))
@@ -247,8 +268,9 @@ def _note_connections(listener: socket.socket, hits: list[object]) -> None:
 
 @contextlib.contextmanager
 def _serving(port: int, miners: Sequence[Miner]) -> Generator[None]:
-    """All miners behind one port, each below its name."""
+    """All miners behind one port, each below its name; a certificate has a port of its own."""
     by_name = {miner.name: miner for miner in miners}
+    (certificate,) = {miner.certificate for miner in miners}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -259,6 +281,8 @@ def _serving(port: int, miners: Sequence[Miner]) -> Generator[None]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    if certificate is not None:
+        config.ssl_certfile = str(certificate.file)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
