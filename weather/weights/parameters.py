@@ -7,7 +7,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from weather.weights.apportion import BURN
 from weather.weights.window import Standing, Window
+
+FLOOR = Standing(BURN, -1, None)
+"""The baseline as a contestant: senior to all, and never joined, so that it is scored as itself."""
 
 
 class Parameters(BaseModel, ABC):

@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from weather.faults import ConfigurationInvalid
-from weather.weights.apportion import BILLION, BURN, EXACT, whole_masses
-from weather.weights.parameters import Parameters
+from weather.weights.apportion import BILLION, EXACT, whole_masses
+from weather.weights.parameters import FLOOR, Parameters
 from weather.weights.window import MILLION, Standing, Window
 
 MOST_GROUPS = 6
@@ -60,7 +60,7 @@ class ParetoSubsets(Parameters):
         Raises:
             ConfigurationInvalid: the last round has more groups than six.
         """
-        contestants = (Standing(BURN, -1, None), *standings)
+        contestants = (FLOOR, *standings)
         won = {each.hotkey: 0 for each in contestants}
         groups = tuple(window.judged[-1].group_weights) if window.judged else ()
         if len(groups) > MOST_GROUPS:

@@ -148,23 +148,11 @@ def counted_window(
     rounds: Iterable[RoundState], head: int | None, size: int, min_coverage_ppm: int
 ) -> tuple[RoundState, ...]:
     """The last `size` counted rounds up to the head, ascending; a void round is as if it had never been."""
-    counted = [
-        round_
-        for round_ in rounds
-        if head is not None
-        and round_.serial <= head
-        and (
-            round_.outcome == "closed"
-            or (round_.outcome == "closed_partial" and round_.coverage * MILLION >= min_coverage_ppm)
-        )
-    ]
+    if head is None:
+        return ()
+    closed = [each for each in rounds if each.serial <= head and each.outcome in ("closed", "closed_partial")]
+    counted = [each for each in closed if each.coverage * MILLION >= min_coverage_ppm]
     return tuple(sorted(counted, key=_serial)[-size:])
-
-
-def entry_of(hotkey: str, registered_serial: int, rounds: Iterable[RoundState]) -> int | None:
-    """Serial of the first of these counted rounds, from `registered_serial` on, with the hotkey on its roster."""
-    serials = [round_.serial for round_ in rounds if round_.serial >= registered_serial and hotkey in round_.totals]
-    return min(serials, default=None)
 
 
 def _serial(round_: RoundState) -> int:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from weather.weights.apportion import whole_masses
-from weather.weights.parameters import Parameters
+from weather.weights.parameters import FLOOR, Parameters
 from weather.weights.window import MILLION, RoundState, Standing, Window
 
 
@@ -40,8 +40,6 @@ class WinnerTakesAll(Parameters):
         return whole_masses({hotkey: Decimal(s) for hotkey, s in self.average(window, standings).items()})
 
 
-def _winner(window: Window, round_: RoundState, standings: Sequence[Standing]) -> str | None:
-    """The most senior of the best above the baseline; who has not joined yet stands at the baseline."""
-    best = max(standings, key=lambda standing: window.total(round_, standing), default=None)
-    above = best is not None and window.total(round_, best) > round_.totals[window.baseline]
-    return best.hotkey if best is not None and above else None
+def _winner(window: Window, round_: RoundState, standings: Sequence[Standing]) -> str:
+    """The most senior of the best; the baseline unless somebody is above it."""
+    return max((FLOOR, *standings), key=lambda standing: window.total(round_, standing)).hotkey

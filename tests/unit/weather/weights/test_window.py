@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from tests.unit.weather.weights.rounds import BASELINE, paid, round_of
 from weather.faults import ConfigurationInvalid
-from weather.weights.policies import Proportional, parse_policy, shares
+from weather.weights.policies import Proportional, parse_policy
 from weather.weights.window import (
-    Standing,
     Window,
     counted_window,
-    entry_of,
     epoch_of,
     head,
     may_dispatch,
@@ -93,27 +91,6 @@ def test_the_window_counts_rounds_and_not_days() -> None:
 def test_a_partial_round_counts_from_its_coverage_on(ppm: int, counts: bool) -> None:
     partial = replace(closed(3), outcome="closed_partial", coverage=Fraction(7, 10))
     assert bool(counted_window([partial], 3, 28, ppm)) is counts
-
-
-def test_entry_is_the_first_roster_since_registration() -> None:
-    rounds = [round_of(serial, {"a": [1]} if serial != 5 else {}, [0]) for serial in (7, 5, 3, 9)]
-    assert [entry_of("a", since, rounds) for since in (0, 4, 8, 10)] == [3, 7, 9, None]
-    assert entry_of("b", 0, rounds) is None
-
-
-def test_who_returns_after_a_gap_begins_anew_and_a_changed_address_does_not() -> None:
-    """AT-I5: enabled again means another `registered_at`, so the rounds before stand at the baseline."""
-    rounds = [round_of(serial, {"a": [0.9], "b": [0.6]}, [0.5]) for serial in range(4)]
-    stayed, returned = (
-        shares(
-            Proportional(),
-            Window(rounds, BASELINE),
-            [Standing("a", 0, entry_of("a", since, rounds)), Standing("b", 0, 0)],
-        )
-        for since in (0, 3)
-    )
-    assert stayed["a"] == 941_176_471
-    assert returned["a"] == 500_000_000
 
 
 def test_absence_is_never_better_than_the_worst_presence() -> None:
