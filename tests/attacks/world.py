@@ -17,10 +17,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import httpx
-import psutil
-import uvicorn
-from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
 
 from activities import task_queues
 from activities.messages.run import CampaignRef, ForecastRunInput
@@ -41,6 +37,7 @@ from starter.embedded import NAMESPACE, REQUESTS, VALIDATOR, EmbeddedStack, Mine
 from starter.embedded import World as Grid
 from starter.state_folder import open_state_folder
 from starter.supervisor import supervise
+from tests.attacks.serving import note_connections, serving, watching
 from weather.planet.planet import Planet
 from workflows.forecast_run import ForecastRun
 
@@ -117,7 +114,7 @@ class World:
         hits: list[object] = []
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.trap_port = listener.getsockname()[1]
-            thread = threading.Thread(target=_note_connections, args=(listener, hits), daemon=True)
+            thread = threading.Thread(target=note_connections, args=(listener, hits), daemon=True)
             thread.start()
             yield hits
             listener.shutdown(socket.SHUT_RDWR)
@@ -194,9 +191,9 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
         processes = [process for process in stack.processes() if process.name != "miners"]
         with contextlib.ExitStack() as served:
             for port in {miner.port for miner in miners}:
-                served.enter_context(_serving(port, [miner for miner in miners if miner.port == port]))
+                served.enter_context(serving(port, [miner for miner in miners if miner.port == port]))
             async with supervise(processes, lock=folder.lock) as supervisor:
-                with _watching(await supervisor.ready_pid("worker-hybrid")) as peak:
+                with watching(await supervisor.ready_pid("worker-hybrid")) as peak:
                     run_id, outcome = await _run(stack, world.init_time)
                     longest = await _longest_attempt(stack, run_id, miners)
         with Ledger(folder.ledger_url) as ledger, ledger.read() as session:
@@ -256,59 +253,3 @@ def _key(name: str) -> PrivateKey:
 
 def _fields(weather: Any, layout: Layout) -> dict[tuple[str, int], Any]:
     return {(name, level): weather.field(name, level, layout.grid_value).values for name, level in layout.fields()}
-
-
-def _note_connections(listener: socket.socket, hits: list[object]) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            connection, address = listener.accept()
-            hits.append(address)
-            connection.close()
-
-
-@contextlib.contextmanager
-def _serving(port: int, miners: Sequence[Miner]) -> Generator[None]:
-    """All miners behind one port, each below its name; a certificate has a port of its own."""
-    by_name = {miner.name: miner for miner in miners}
-    (certificate,) = {miner.certificate for miner in miners}
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        response = await by_name[request.url.path.split("/")[1]](request)
-        await response(scope, receive, send)
-
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    if certificate is not None:
-        config.ssl_certfile = str(certificate.file)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-
-
-@contextlib.contextmanager
-def _watching(pid: int) -> Generator[list[int]]:
-    """Resident bytes of the worker and its children, twice a second."""
-    peak, ended = [0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            with contextlib.suppress(psutil.Error):
-                root = psutil.Process(pid)
-                peak.append(sum(one.memory_info().rss for one in [root, *root.children(recursive=True)]))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
