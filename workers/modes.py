@@ -8,12 +8,14 @@ from weather.faults import ConfigurationInvalid
 _PREPARE = (task_queues.ACQUIRE,)
 _EVALUATE = (task_queues.MINERS, task_queues.DOWNLOADS, task_queues.SCORE)
 _CONTROL = (task_queues.CONTROL,)
+_PUBLISH = (task_queues.PUBLISH,)
 QUEUES: dict[str, tuple[str, ...]] = {
     "prepare": _PREPARE,
     "evaluate": _EVALUATE,
     "hybrid": _PREPARE + _EVALUATE,
     "control": _CONTROL,
-    "all": _CONTROL + _PREPARE + _EVALUATE,
+    "publish": _PUBLISH,
+    "all": _CONTROL + _PREPARE + _EVALUATE + _PUBLISH,
 }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from protocol.weight_inputs import ScheduledPolicy
 from weather.faults import ConfigurationInvalid
 
 PREFIX = "BAROGRAPH_"
@@ -29,6 +31,13 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 def _split(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _in_order(policies: tuple[ScheduledPolicy, ...]) -> tuple[ScheduledPolicy, ...]:
+    epochs = [each.effective_from_epoch for each in policies]
+    if epochs != sorted({0, *epochs}):
+        raise ValueError(f"effective_from_epoch must begin with 0 and rise, found {epochs}")
+    return policies
 
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -96,6 +105,20 @@ class Settings(BaseSettings):
     transfer_base_seconds: Length = 15
     round_pauses_seconds: Pair = (3_600, 18_000)
     attempt_pauses_seconds: Pair = (5, 60)
+
+    weights_genesis: AwareDatetime = datetime(2026, 1, 1, tzinfo=UTC)
+    weights_cadence_seconds: Annotated[Literal[21_600, 43_200, 86_400], BeforeValidator(int)] = 21_600
+    weights_tempo_seconds: int = Field(4_320, ge=60)
+    weights_buffer_seconds: int = Field(180, ge=0)
+    weights_policy: Annotated[tuple[ScheduledPolicy, ...], AfterValidator(_in_order)] = (ScheduledPolicy(),)
+    weights_folder: Path | None = None
+    weights_http_url: str | None = None
+    weights_http_token: str | None = Field(None, repr=False)
+    weights_chain: str | None = None
+    weights_chain_netuid: int | None = None
+    weights_chain_wallet: str | None = None
+    weights_chain_wallets: Path = Path("~/.bittensor/wallets")
+    weights_chain_accounts: dict[str, str] = {}
 
     control_workflow_slots: Count = 100
     control_slots: Count = 50

@@ -21,17 +21,21 @@ from activities.ensembles import LedgerEnsembles
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
+from activities.overdue import OverdueRounds
 from activities.peers import LedgerPeers
 from activities.retention import LedgerRetention
+from activities.rounds import LedgerRounds
 from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
-from activities.signatures import audits, miners, runs, scores
+from activities.signatures import audits, miners, runs, scores, weights
 from activities.signatures.operator import Operator
 from activities.signatures.retention import RetentionRecords
 from activities.signatures.sources import Sources
 from activities.sources import Archives, ArchiveSources
+from activities.weight_sinks import LedgerWeightSinks
+from activities.weights import LedgerWeights
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.climatology import ZarrClimatology
@@ -51,6 +55,7 @@ from protocol.identity import PrivateKey
 from protocol.registry import Registry
 from weather.faults import ConfigurationInvalid
 from workers.settings import Settings
+from workers.weight_sinks import weight_sinks, weights_rules
 
 Activities = Sequence[Callable[..., Any]]
 T = TypeVar("T")
@@ -151,7 +156,9 @@ class Wiring:
 def _control(wiring: Wiring) -> Activities:
     ledger, store, catalog, defaults = wiring.ledger, wiring.store, wiring.catalog, wiring.defaults()
     opening = LedgerRunOpening(ledger, store, catalog, wiring.registry, defaults, wiring.clock)
+    rules = weights_rules(wiring.settings, wiring.hotkey.hotkey)
     run_records = LedgerRunRecords(ledger, store, catalog, defaults, wiring.clock, wiring.hotkey)
+    overdue = OverdueRounds(ledger, opening, run_records, wiring.client, rules.cadence)
     return [
         *_methods(opening, runs.RunOpening),
         *_methods(run_records, runs.RunRecords),
@@ -161,6 +168,8 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(LedgerEnsembles(ledger, store, catalog), scores.EnsembleRecords),
         *_methods(_audit_records(wiring), audits.AuditRecords),
         *_methods(_peers(wiring), audits.Peers),
+        *_methods(LedgerWeights(ledger, store, rules, wiring.clock), weights.Weights),
+        *_methods(LedgerRounds(overdue, wiring.registry, rules.genesis), weights.Rounds),
         *_methods(LedgerRetention(ledger, store), RetentionRecords),
         *_methods(LedgerOperator(ledger, store, catalog, two_person=wiring.settings.two_person), Operator),
     ]
@@ -208,12 +217,18 @@ def _score(wiring: Wiring) -> Activities:
     return _methods(FieldScorer(wiring.store, wiring.catalog, wiring.chunks, wiring.clock), scores.Scorer)
 
 
+def _publish(wiring: Wiring) -> Activities:
+    sinks = weight_sinks(wiring.settings)
+    return _methods(LedgerWeightSinks(wiring.ledger, sinks, wiring.clock), weights.WeightSinks)
+
+
 _BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
     task_queues.CONTROL: _control,
     task_queues.ACQUIRE: _acquire,
     task_queues.MINERS: _miners,
     task_queues.DOWNLOADS: _downloads,
     task_queues.SCORE: _score,
+    task_queues.PUBLISH: _publish,
 }
 
 

@@ -9,23 +9,28 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities import policies
 from activities.messages.retention import RetentionInput
 from activities.messages.run import ForecastRunInput, TriggerInput, TriggerResult
+from activities.messages.weights import WeightsEpochInput
+from activities.signatures.weights import Weights
 from workflows.forecast_run import ForecastRun
 from workflows.retention import Retention
+from workflows.weights_epoch import WeightsEpoch
 
+Due = ForecastRunInput | RetentionInput | WeightsEpochInput
 OPENS_AFTER_INIT = timedelta(seconds=12_600)
 SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 
 @workflow.defn
 class Trigger:
-    """Names an init time or a day, nothing else."""
+    """Names an init time, a day or an epoch, nothing else."""
 
     @workflow.run
     async def run(self, request: TriggerInput) -> TriggerResult:
         nominal = request.at or workflow.info().typed_search_attributes.get(SCHEDULED_AT) or workflow.now()
-        kind, due = what_is_due(request, nominal.astimezone(UTC))
+        kind, due = await what_is_due(request, nominal.astimezone(UTC))
         try:
             await workflow.start_child_workflow(
                 kind,
@@ -39,10 +44,15 @@ class Trigger:
         return TriggerResult(workflow_id=due.workflow_id, joined=False)
 
 
-def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, ForecastRunInput | RetentionInput]:
+async def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, Due]:
     """The workflow to start and its input."""
     if request.kind == "retention":
         return Retention.run, RetentionInput(day=nominal.date())
+    if request.kind == "weights":
+        epoch = await workflow.execute_activity_method(
+            Weights.open_epoch, WeightsEpochInput(as_of=nominal), summary="name the epoch", **policies.RECORD
+        )
+        return WeightsEpoch.run, epoch.request
     return ForecastRun.run, ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
 
 

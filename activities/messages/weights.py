@@ -16,10 +16,16 @@ class WeightsEpochInput(Message):
     epoch: int | None = None
     as_of: Instant | None = None
 
+    @property
+    def workflow_id(self) -> str:
+        """The business key, once network and epoch are known."""
+        return f"weights/{self.network}/{self.epoch}"
+
 
 class Epoch(Message):
     """An epoch with every setting resolved; `as_of` is its start, and nothing is sent after `publish_until`."""
 
+    validator: Hotkey
     network: str
     epoch: int
     as_of: Instant
@@ -28,9 +34,9 @@ class Epoch(Message):
     sinks: tuple[str, ...]
 
     @property
-    def workflow_id(self) -> str:
-        """The business key: the only id under which this epoch may be played."""
-        return f"weights/{self.network}/{self.epoch}"
+    def request(self) -> WeightsEpochInput:
+        """What starts this epoch, whose workflow id is the only one under which it may be played."""
+        return WeightsEpochInput(network=self.network, epoch=self.epoch)
 
 
 class EpochStep(Message):
@@ -45,14 +51,6 @@ class OverdueSettled(Message):
 
     closed: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
-
-
-class MinerDeregistered(Message):
-    """Signal to an open run: a member of its roster left the registry; it costs nothing in this run."""
-
-    hotkey: Hotkey
-    at: Instant
-    block: int | None = None
 
 
 class RegistryCompared(Message):

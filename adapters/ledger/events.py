@@ -28,15 +28,18 @@ class Change(NamedTuple):
 
 def record_event(session: Session, run: ForecastRunRow, change: Change) -> None:
     """Store the event."""
-    session.add(
-        EventRow(
-            id=event_id(change),
-            type=PREFIX + change.type,
-            source=f"/validators/{run.validator_hotkey}/{run.run_id}",
-            subject=change.subject,
-            time=change.at,
-            data={"run": run.run_id} | change.data,
-        )
+    session.add(event_row(run.validator_hotkey, run.run_id, change))
+
+
+def event_row(validator: str, workflow_id: str, change: Change) -> EventRow:
+    """The event of a validator's workflow."""
+    return EventRow(
+        id=event_id(change),
+        type=PREFIX + change.type,
+        source=f"/validators/{validator}/{workflow_id}",
+        subject=change.subject,
+        time=change.at,
+        data={"run": workflow_id} | change.data,
     )
 
 

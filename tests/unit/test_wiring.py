@@ -82,7 +82,8 @@ def of_mode(folder: Path, mode: str) -> dict[str, Any]:
         ("evaluate", {"miners", "downloads", "score"}),
         ("hybrid", {"acquire", "miners", "downloads", "score"}),
         ("control", {"control"}),
-        ("all", {"control", "acquire", "miners", "downloads", "score"}),
+        ("publish", {"publish"}),
+        ("all", {"control", "acquire", "miners", "downloads", "score", "publish"}),
     ],
 )
 def test_a_mode_serves_its_queues(mode: str, served: set[str]) -> None:
@@ -94,11 +95,11 @@ def test_preparation_comes_first_in_a_pod_that_does_both() -> None:
     assert queues("hybrid")[0] == task_queues.ACQUIRE
 
 
-@pytest.mark.parametrize("mode", ["publish", "inference", "no such mode"])
+@pytest.mark.parametrize("mode", ["inference", "no such mode"])
 def test_a_mode_that_has_no_work_here_is_an_error(mode: str) -> None:
     with pytest.raises(ConfigurationInvalid) as refused:
         queues(mode)
-    assert (refused.value.found, refused.value.expected) == (mode, "all, control, evaluate, hybrid, prepare")
+    assert (refused.value.found, refused.value.expected) == (mode, "all, control, evaluate, hybrid, prepare, publish")
 
 
 @pytest.mark.parametrize("mode", sorted(QUEUES))

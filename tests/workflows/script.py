@@ -34,6 +34,7 @@ class Script:
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     audits: dict[str, list[datetime]] = field(default_factory=dict)
     audited: dict[tuple[str, int], tuple[ObjectNote, ...]] = field(default_factory=dict)
+    sinks: tuple[str, ...] = ("file", "http")
     calls: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     commitments: dict[str, CommitmentRecorded] = field(default_factory=dict)
 

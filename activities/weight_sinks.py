@@ -1,0 +1,87 @@
+"""`WeightSinks`: weights leave for a sink, are read back, and both are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities import attempts
+from activities.messages.weights import Publication, PublishWeights
+from activities.signatures.weights import WeightSinks
+from activities.weights import key_of
+from adapters.clock import Clock
+from adapters.ledger import weights
+from adapters.ledger.engine import Ledger
+from adapters.ledger.tables.weights import WeightPublicationRow
+from adapters.sinks.port import Submitted, WeightSink
+from protocol.weights import WeightsPayload, publication_key
+from weather.faults import SinkUnavailable, WeightsNotPublished
+from weather.weights.window import may_dispatch
+
+EXPECTED_SECONDS = 5
+ASK_AGAIN = timedelta(seconds=12)
+
+
+class LedgerWeightSinks(WeightSinks):
+    """Blocking: runs in the thread pool of `publish`."""
+
+    def __init__(self, ledger: Ledger, sinks: Sequence[WeightSink], clock: Clock) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._sinks = {sink.name: sink for sink in sinks}
+
+    @activity.defn
+    def publish_weights(self, request: PublishWeights) -> Publication:
+        """Hand the planned weights to a sink; again: they are read back first."""
+        key = key_of(request.epoch)
+        with attempts.beating_thread():
+            with self._ledger.read() as session:
+                row = weights.publication(session, key, request.sink)
+                if row.state != "planned":
+                    return _told(row)
+                payload = weights.payload(session, row)
+            submitted = self._submit(request, payload)
+            return self._move(key, request.sink, submitted.state, submitted.reference)
+
+    @activity.defn
+    def confirm_weights(self, request: PublishWeights) -> Publication:
+        """Read back what was handed over, in this epoch and, if it was to be revealed, in those before."""
+        key = key_of(request.epoch)
+        with self._ledger.read() as session:
+            rows = weights.to_confirm(session, key, request.sink)
+            sent = [(row.state, weights.payload(session, row)) for row in rows]
+        for state, payload in sent:
+            there = self._sinks[request.sink].confirm(payload, _key(payload, request.sink))
+            if there is None and state == "committed":
+                continue
+            if not there and state == "submitted":
+                raise SinkUnavailable(f"{request.sink} does not show the weights yet", retry_after=ASK_AGAIN)
+            self._move(key._replace(epoch=payload.epoch), request.sink, "confirmed" if there else "missed")
+        with self._ledger.read() as session:
+            return _told(weights.publication(session, key, request.sink))
+
+    def _submit(self, request: PublishWeights, payload: WeightsPayload) -> Submitted:
+        sink, key = self._sinks[request.sink], _key(payload, request.sink)
+        if activity.info().attempt > 1 and sink.confirm(payload, key):
+            return Submitted("submitted", key)
+        now, limit = (int(at.timestamp()) for at in (self._clock.now(), request.epoch.publish_until))
+        if not may_dispatch(now, EXPECTED_SECONDS, 0, limit):
+            raise WeightsNotPublished(
+                "the epoch is over", found=self._clock.now(), expected=request.epoch.publish_until
+            )
+        return sink.submit(payload, key)
+
+    def _move(self, key: weights.EpochKey, sink: str, to: str, reference: str | None = None) -> Publication:
+        code = WeightsNotPublished.__name__ if to == "missed" else None
+        step = weights.PublicationStep(sink, to, self._clock.now(), reference, code)
+        with self._ledger.begin() as session:
+            return _told(weights.move(session, key, step))
+
+
+def _key(payload: WeightsPayload, sink: str) -> str:
+    return publication_key(payload.network, payload.epoch, sink, payload.shares_digest)
+
+
+def _told(row: WeightPublicationRow) -> Publication:
+    return Publication.model_validate({name: getattr(row, name) for name in ("sink", "state", "reference")})

@@ -1,0 +1,251 @@
+"""Rounds as weights read them, vectors that are computed once, and where they stand in each sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from adapters.ledger import transitions
+from adapters.ledger.events import Change, event_row
+from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.scores import GroupScoreRow, RoundScoreRow
+from adapters.ledger.tables.weights import (
+    HistoricalWeightRow,
+    RegistryObservationRow,
+    WeightPublicationRow,
+    WeightVectorRoundRow,
+    WeightVectorRow,
+)
+from protocol.weight_inputs import WeightInputs
+from protocol.weights import WHOLE, WeightsPayload
+from weather.faults import LedgerConflict, WeightsNotPublished
+from weather.round_score import Outcome
+from weather.weights.window import RoundState
+
+UNDER_WAY = ("planned", "submitted")
+TOLD = {"submitted": "weights.published", "committed": "weights.published", "confirmed": "weights.confirmed"}
+
+
+class Cadence(NamedTuple):
+    """Where rounds are counted from, and how far apart they are, in seconds."""
+
+    genesis: int
+    step: int
+
+
+def live_rounds(session: Session, network: str, cadence: Cadence) -> list[RoundState]:
+    """All rounds of a network by serial, without their scores; what lies between two rounds is none."""
+    row = ForecastRunRow
+    columns = (row.run_id, row.init_time, row.outcome, row.coverage, row.closed_at)
+    chosen = select(*columns).where(row.network == network, row.purpose == "live").order_by(row.init_time)
+    rounds = []
+    for run_id, init_time, outcome, coverage, closed_at in session.execute(chosen):
+        serial, between = divmod(int(init_time.timestamp()) - cadence.genesis, cadence.step)
+        if serial >= 0 and not between:
+            ended = None if closed_at is None else int(closed_at.timestamp())
+            outcome = cast("Outcome | None", outcome)
+            rounds.append(RoundState(serial, run_id, outcome, Fraction(coverage or 0), ended, {}, {}, {}))
+    return rounds
+
+
+def with_scores(session: Session, rounds: Sequence[RoundState]) -> tuple[RoundState, ...]:
+    """The rounds with R and p of everybody in them; their groups are those that any of them has a score of."""
+    run_ids = [each.run_id for each in rounds]
+    totals: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    scores: dict[str, dict[str, dict[str, int]]] = {run_id: {} for run_id in run_ids}
+    for row in session.scalars(select(RoundScoreRow).where(RoundScoreRow.run_id.in_(run_ids))):
+        totals[row.run_id][row.hotkey] = row.score_nano
+    groups: dict[str, int] = {}
+    for row in session.scalars(select(GroupScoreRow).where(GroupScoreRow.run_id.in_(run_ids))):
+        scores[row.run_id].setdefault(row.hotkey, {})[row.group_name] = row.score_nano
+        groups[row.group_name] = 1
+    return tuple(
+        replace(each, group_weights=groups, scores=scores[each.run_id], totals=totals[each.run_id]) for each in rounds
+    )
+
+
+def entries(session: Session, network: str, counted: Sequence[RoundState]) -> dict[str, datetime]:
+    """Init time of the first of these rounds since each hotkey is registered that has it on its roster."""
+    run, score, presence = ForecastRunRow, RoundScoreRow, RegistryObservationRow
+    chosen = (
+        select(score.hotkey, func.min(run.init_time))
+        .join(run, run.run_id == score.run_id)
+        .join(presence, presence.hotkey == score.hotkey)
+        .where(
+            run.run_id.in_([each.run_id for each in counted]),
+            presence.network == network,
+            presence.present_until.is_(None),
+            run.opened_at >= presence.present_from,
+        )
+        .group_by(score.hotkey)
+    )
+    return dict(session.execute(chosen).all())
+
+
+class EpochKey(NamedTuple):
+    """An epoch of this validator."""
+
+    validator: str
+    network: str
+    epoch: int
+
+    @property
+    def workflow_id(self) -> str:
+        return f"weights/{self.network}/{self.epoch}"
+
+
+class PublicationStep(NamedTuple):
+    """A publication moves to `to`; only a missed one has a code."""
+
+    sink: str
+    to: str
+    at: datetime
+    reference: str | None = None
+    code: str | None = None
+
+
+def record_vector(
+    session: Session, epoch: EpochKey, inputs: WeightInputs, rounds: Sequence[RoundState], at: datetime
+) -> tuple[WeightVectorRow, bool]:
+    """Store what the inputs come to, with its rounds and what each hotkey gets; again: the stored vector."""
+    row = WeightVectorRow(
+        network=epoch.network,
+        input_digest=inputs.digest,
+        policy=inputs.policy.policy,
+        version=inputs.policy.version,
+        head=inputs.head,
+        inputs=inputs.value,
+        shares=[list(share) for share in inputs.shares(rounds)],
+        computed_at=at,
+    )
+    row.shares_digest = payload_of(row, epoch.epoch).shares_digest
+    stored, created = insert_if_absent(session, row, ["shares_digest"])
+    if created:
+        key = {"network": stored.network, "input_digest": stored.input_digest}
+        session.add_all(WeightVectorRoundRow(**key, run_id=each.run_id, outcome=each.outcome) for each in inputs.rounds)
+        session.add_all(
+            HistoricalWeightRow(
+                run_id=rounds[-1].run_id,
+                score_type=stored.policy,
+                digest=stored.input_digest,
+                miner_hotkey=hotkey,
+                weight=share / WHOLE,
+            )
+            for hotkey, share in stored.shares
+        )
+        _tell(session, epoch, "weights.computed", stored.input_digest, at, {"digest": stored.input_digest})
+    return stored, created
+
+
+def payload_of(vector: WeightVectorRow, epoch: int) -> WeightsPayload:
+    """What every sink is told in this epoch."""
+    return WeightsPayload(
+        network=vector.network,
+        epoch=epoch,
+        policy=vector.policy,
+        version=vector.version,
+        head=vector.head,
+        input_digest=vector.input_digest,
+        shares=tuple((hotkey, share) for hotkey, share in vector.shares),
+    )
+
+
+def plan(session: Session, epoch: EpochKey, vector: WeightVectorRow, sinks: Iterable[str], at: datetime) -> None:
+    """Say what each sink is to get in this epoch, the first time; whatever is under way from before is missed."""
+    _miss_all_before(session, epoch, at)
+    for sink in sinks:
+        row = WeightPublicationRow(network=epoch.network, epoch=epoch.epoch, sink=sink, state="planned", updated_at=at)
+        row.input_digest = vector.input_digest
+        insert_if_absent(session, row, [])
+
+
+def publication(session: Session, epoch: EpochKey, sink: str) -> WeightPublicationRow:
+    """Where an epoch stands in a sink, locked for a change.
+
+    Raises:
+        LedgerConflict: nothing was planned.
+    """
+    row = locked(session, WeightPublicationRow, (epoch.network, epoch.epoch, sink))
+    if row is None:
+        raise LedgerConflict(f"{epoch.workflow_id} has nothing planned for {sink}")
+    return row
+
+
+def payload(session: Session, row: WeightPublicationRow) -> WeightsPayload:
+    """What the sink is to get."""
+    return payload_of(session.get_one(WeightVectorRow, (row.network, row.input_digest)), row.epoch)
+
+
+def to_confirm(session: Session, epoch: EpochKey, sink: str) -> list[WeightPublicationRow]:
+    """What was submitted in this epoch, and all that a sink took up to then and has not revealed; by epoch."""
+    row = WeightPublicationRow
+    open_ = (row.state == "committed") | ((row.state == "submitted") & (row.epoch == epoch.epoch))
+    chosen = select(row).where(row.network == epoch.network, row.sink == sink, row.epoch <= epoch.epoch, open_)
+    return list(session.scalars(chosen.order_by(row.epoch)))
+
+
+def move(session: Session, epoch: EpochKey, step: PublicationStep) -> WeightPublicationRow:
+    """Move a publication along a legal edge; one that is there already stays as it is."""
+    row = publication(session, epoch, step.sink)
+    if row.state != step.to:
+        transitions.require(transitions.PUBLICATION, f"{epoch.workflow_id} in {step.sink}", row.state, step.to)
+        row.state, row.code, row.updated_at = step.to, step.code, step.at
+        row.reference = step.reference or row.reference
+        if kind := TOLD.get(step.to):
+            told = {"sink": step.sink, "reference": row.reference}
+            _tell(session, epoch, kind, f"{step.sink}|{step.to}", step.at, told)
+    return row
+
+
+def miss(session: Session, epoch: EpochKey, sinks: Iterable[str], code: str, at: datetime) -> None:
+    """End an epoch that failed: what is neither confirmed nor to be revealed is missed, and this is told once."""
+    _miss_all_before(session, epoch, at)
+    for sink in sinks:
+        row = WeightPublicationRow(network=epoch.network, epoch=epoch.epoch, sink=sink, state="missed", code=code)
+        row.updated_at = at
+        stored, _ = insert_if_absent(session, row, [])
+        if stored.state in UNDER_WAY:
+            stored.state, stored.code, stored.updated_at = "missed", code, at
+    _tell(session, epoch, "run.failed", "0", at, {"code": code, "cause": "platform"})
+
+
+class Silence(NamedTuple):
+    """How many ended epochs in a row are not in every sink, and when weights were confirmed last."""
+
+    epochs: int
+    last_confirmed_at: datetime | None
+
+
+def silence(session: Session, network: str, current_epoch: int) -> Silence:
+    """Count back from the epoch before the current one; epochs in which nothing was begun count too."""
+    row = WeightPublicationRow
+    ours = row.network == network
+    first, last_confirmed = session.execute(
+        select(func.min(row.epoch), func.max(row.updated_at).filter(row.state == "confirmed")).where(ours)
+    ).one()
+    if first is None:
+        return Silence(0, None)
+    broken = select(row.epoch).where(ours, row.state.not_in(("confirmed", "committed")))
+    heard = select(func.max(row.epoch)).where(ours, row.epoch < current_epoch, row.epoch.not_in(broken))
+    last = session.scalars(heard).one()
+    return Silence(current_epoch - 1 - (first - 1 if last is None else last), last_confirmed)
+
+
+def _miss_all_before(session: Session, epoch: EpochKey, at: datetime) -> None:
+    row = WeightPublicationRow
+    left = update(row).where(row.network == epoch.network, row.epoch < epoch.epoch, row.state.in_(UNDER_WAY))
+    session.execute(left.values(state="missed", code=WeightsNotPublished.__name__, updated_at=at))
+
+
+def _tell(  # noqa: PLR0913 -- the parts of an event
+    session: Session, epoch: EpochKey, kind: str, key: str, at: datetime, data: dict[str, Any]
+) -> None:
+    change = Change(kind, epoch.workflow_id, key, at, {"epoch": epoch.epoch} | data)
+    insert_if_absent(session, event_row(epoch.validator, epoch.workflow_id, change), [])

@@ -1,0 +1,51 @@
+"""What settings say of weights: the rules of an epoch, and the sinks that are there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from activities.weights import WeightsRules
+from adapters.round_backend import RoundBackend
+from adapters.sinks.bittensor import BittensorChain
+from adapters.sinks.chain import ChainSink
+from adapters.sinks.file import FileSink
+from adapters.sinks.http import HttpSink
+from adapters.sinks.port import WeightSink
+from weather.faults import ConfigurationInvalid
+from workers.settings import Settings
+
+
+def weights_rules(settings: Settings, validator: str) -> WeightsRules:
+    """What an epoch is given; the sinks by name, in the order in which they are shown."""
+    given = {"chain": settings.weights_chain, "file": settings.weights_folder, "http": settings.weights_http_url}
+    return WeightsRules(
+        network=settings.network,
+        validator=validator,
+        genesis=settings.weights_genesis,
+        cadence=timedelta(seconds=settings.weights_cadence_seconds),
+        tempo=timedelta(seconds=settings.weights_tempo_seconds),
+        buffer=timedelta(seconds=settings.weights_buffer_seconds),
+        policies=settings.weights_policy,
+        sinks=tuple(name for name, place in given.items() if place),
+    )
+
+
+def weight_sinks(settings: Settings) -> list[WeightSink]:
+    """Every sink that is configured."""
+    sinks: list[WeightSink] = []
+    if settings.weights_folder:
+        sinks.append(FileSink(settings.weights_folder))
+    if settings.weights_http_url:
+        sinks.append(HttpSink(RoundBackend(settings.weights_http_url, settings.weights_http_token)))
+    if settings.weights_chain:
+        sinks.append(_chain(settings, settings.weights_chain))
+    return sinks
+
+
+def _chain(settings: Settings, network: str) -> ChainSink:
+    netuid, wallet = settings.weights_chain_netuid, settings.weights_chain_wallet
+    if netuid is None or wallet is None:
+        raise ConfigurationInvalid("a chain needs weights_chain_netuid and weights_chain_wallet")
+    chain = BittensorChain(network, netuid, wallet, settings.weights_chain_wallets.expanduser())
+    burn_hotkey = settings.weights_policy[-1].policy.burn_hotkey
+    return ChainSink(chain, chain.account, burn_hotkey, settings.weights_chain_accounts)
