@@ -93,6 +93,7 @@ SUBMIT_COMMITMENT = _short(task_queues.INFERENCE, 30, SUBMIT)
 EXPIRE_STORE = _long(task_queues.INFERENCE, 10, 24, LEDGER)
 
 COUNT_ROUNDS = _long(task_queues.CONTROL, 5, 2, LEDGER)
+DELIVER_OUTBOX = _long(task_queues.PUBLISH, 10, 31 * 24, SINK)
 PUBLISH_WEIGHTS = _long(task_queues.PUBLISH, 3, 2, SINK)
 CONFIRM_WEIGHTS = _short(task_queues.PUBLISH, 60, READ_BACK)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities import documents
+from activities import documents, outbox
 from activities.messages.base import Purpose
 from activities.messages.run import (
     CommitWindow,
@@ -59,6 +59,7 @@ class RunDefaults:
     round_pauses: tuple[timedelta, timedelta]
     attempt_pauses: tuple[timedelta, timedelta]
     hotkeys_per_address: int | None
+    round_backend: bool = False
 
     def deadline_rules(self, purpose: Purpose) -> DeadlineRules:
         """When the commitments of a run are due."""
@@ -134,6 +135,7 @@ class LedgerRunOpening(RunOpening):
                 call = self._call(request, now, first)
                 row = runs.set_window(session, run.run_id, self._window(request, call))
                 log.append_leaf(session, self._opened(request, call))
+                outbox.round_started(session, row, self._catalog.pinned_rules(run.grid, run.score_spec_digest))
             return self._fixed(row)
 
     def _admitted(self) -> Admitted:
@@ -153,6 +155,7 @@ class LedgerRunOpening(RunOpening):
             recorded_at=self._clock.now(),
         )
 
+    # long: the fields of a run
     def _resolve(self, request: ForecastRunInput) -> Run:
         now, defaults = self._clock.now(), self._defaults
         _require_past(request.init_time, now)
@@ -179,6 +182,7 @@ class LedgerRunOpening(RunOpening):
             heartbeat_timeout=defaults.heartbeat_timeout,
             round_pauses=defaults.round_pauses,
             attempt_pauses=defaults.attempt_pauses,
+            round_backend=defaults.round_backend and request.run_purpose == "live",
         )
 
     def _late(self, run: Run, lead_hours: int) -> FaultRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 from temporalio import activity
 
-from activities import absence, attempts, documents, log_entries
+from activities import absence, attempts, documents, log_entries, outbox
 from activities.closing import aggregate, close
 from activities.messages.run import (
     AbsenceSettled,
@@ -68,6 +68,7 @@ class LedgerRunRecords(RunRecords):
             stored = commitments.commitments_of(session, request.run_id)
             secret_digest = secrets.draw_secret(session, self._key, request.run_id)
             log.append_leaf(session, log_entries.sealed(run, stored, secret_digest, self._clock.now()))
+            outbox.agents_started(session, run, stored)
             deadline = run.commit_deadline
             assert deadline is not None
         sealed = documents.SealedCommitments(
@@ -107,6 +108,7 @@ class LedgerRunRecords(RunRecords):
             secret = secrets.secret_of(session, self._key, run.run_id)
             row = runs.changed_run(session, run.run_id)
             log.append_leaf(session, log_entries.closed(row, secret, self._clock.now()))
+            outbox.round_finished(session, row)
         instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
         instruments.RUNS_CLOSED.add(outcome=result.outcome)
         return result

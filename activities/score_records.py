@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 from temporalio import activity
 
-from activities import attempts, documents
+from activities import attempts, documents, outbox
 from activities.messages.base import FaultNote
 from activities.messages.scoring import FinishPass, PassStarted, RecordScores, StartPass
 from activities.signatures.scores import ScoreRecords
 from adapters import instruments
+from adapters.catalog import Catalog
 from adapters.ledger import clones, facts, jobs, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.near_clones import near_clone_faults
@@ -23,8 +24,8 @@ from weather.near_clones import Likeness
 class LedgerScoreRecords(ScoreRecords):
     """Blocking: runs in the thread pool of `control`."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore) -> None:
-        self._ledger, self._store = ledger, store
+    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog) -> None:
+        self._ledger, self._store, self._catalog = ledger, store, catalog
 
     @activity.defn
     def start_pass(self, request: StartPass) -> PassStarted:
@@ -61,6 +62,7 @@ class LedgerScoreRecords(ScoreRecords):
             if request.pass_name == "day1_qc":
                 done = "initial_scoring_failed" if request.fault else "initial_scoring_done"
                 runs.reach_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
+            outbox.pass_evaluated(session, request, self._catalog)
         instruments.FAULTS_RECORDED.tally([*copies, *near, *filter(None, [void])], "code", "cause")
 
     def _clones(self, session: Session, request: FinishPass) -> list[FaultRecord]:

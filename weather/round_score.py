@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Literal, TypeVar
 
 from weather.cases import Case, CaseKey, case_set
+from weather.faults.second_chances import helped_by_rerun
 from weather.score_spec import Group, ScoreSpec
 
 EVERY_CASE = CaseKey("*", -1, "*", -1, "*")
@@ -134,8 +135,13 @@ def _worst(keys: Sequence[CaseKey], record: RunRecord) -> set[tuple[str, CaseKey
         (fault.hotkey, key)
         for fault in faults
         for key in keys
-        if fault.covers(key) and record.generations.get((fault.hotkey, key), 1) <= fault.generation
+        if fault.covers(key) and not _helped(fault, record.generations.get((fault.hotkey, key), 1))
     }
+
+
+def _helped(fault: FaultScope, generation: int) -> bool:
+    """Whether a rerun has scored what the fault had lost; a copy stays a copy."""
+    return generation > fault.generation and helped_by_rerun(fault.code)
 
 
 def _complete_entrants(keys: Sequence[CaseKey], record: RunRecord) -> tuple[str, ...]:

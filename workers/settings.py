@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -33,6 +34,10 @@ def _split(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
+def _json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
 def _in_order(policies: tuple[ScheduledPolicy, ...]) -> tuple[ScheduledPolicy, ...]:
     epochs = [each.effective_from_epoch for each in policies]
     if epochs != sorted({0, *epochs}):
@@ -43,6 +48,7 @@ def _in_order(policies: tuple[ScheduledPolicy, ...]) -> tuple[ScheduledPolicy, .
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 Pair = Annotated[tuple[float, float], NoDecode, BeforeValidator(_split)]
+Policies = Annotated[tuple[ScheduledPolicy, ...], NoDecode, BeforeValidator(_json), AfterValidator(_in_order)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
@@ -106,19 +112,22 @@ class Settings(BaseSettings):
     round_pauses_seconds: Pair = (3_600, 18_000)
     attempt_pauses_seconds: Pair = (5, 60)
 
+    round_backend_url: str | None = None
+    round_backend_token: str | None = Field(None, repr=False)
+
     weights_genesis: AwareDatetime = datetime(2026, 1, 1, tzinfo=UTC)
     weights_cadence_seconds: Annotated[Literal[21_600, 43_200, 86_400], BeforeValidator(int)] = 21_600
-    weights_tempo_seconds: int = Field(4_320, ge=60)
-    weights_buffer_seconds: int = Field(180, ge=0)
-    weights_policy: Annotated[tuple[ScheduledPolicy, ...], AfterValidator(_in_order)] = (ScheduledPolicy(),)
+    weights_tempo_seconds: int = Field(4_320, ge=60, le=604_800)
+    weights_buffer_seconds: int = Field(180, ge=0, le=604_800)
+    weights_policy: Policies = (ScheduledPolicy(),)
     weights_folder: Path | None = None
     weights_http_url: str | None = None
     weights_http_token: str | None = Field(None, repr=False)
     weights_chain: str | None = None
-    weights_chain_netuid: int | None = None
+    weights_chain_netuid: int | None = Field(None, ge=0, le=65_535)
     weights_chain_wallet: str | None = None
     weights_chain_wallets: Path = Path("~/.bittensor/wallets")
-    weights_chain_accounts: dict[str, str] = {}
+    weights_chain_accounts: Annotated[dict[str, str], NoDecode, BeforeValidator(_json)] = {}
 
     control_workflow_slots: Count = 100
     control_slots: Count = 50
@@ -145,7 +154,9 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
     except ValidationError as invalid:
         errors = invalid.errors(include_input=False, include_url=False)
-        problems |= {_names(str(error["loc"][0]))[0]: error["msg"] for error in errors}
+        problems |= {
+            _names(str(error["loc"][0]))[0]: " ".join(map(str, (*error["loc"][1:], error["msg"]))) for error in errors
+        }
     if problems:
         raise ConfigurationInvalid("; ".join(f"{name}: {why}" for name, why in sorted(problems.items())))
     return settings

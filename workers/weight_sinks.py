@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from activities.messages.weights import WeightsEpochInput
 from activities.weights import WeightsRules
+from adapters.clock import Clock
+from adapters.ledger.engine import Ledger
+from adapters.ledger.weights import silent_epochs
 from adapters.round_backend import RoundBackend
 from adapters.sinks.bittensor import BittensorChain
 from adapters.sinks.chain import ChainSink
@@ -14,9 +18,13 @@ from adapters.sinks.port import WeightSink
 from weather.faults import ConfigurationInvalid
 from workers.settings import Settings
 
+MOST_SILENT = 2
+
 
 def weights_rules(settings: Settings, validator: str) -> WeightsRules:
     """What an epoch is given; the sinks by name, in the order in which they are shown."""
+    if settings.weights_buffer_seconds >= settings.weights_tempo_seconds:
+        raise ConfigurationInvalid("weights_buffer_seconds leaves nothing of weights_tempo_seconds")
     given = {"chain": settings.weights_chain, "file": settings.weights_folder, "http": settings.weights_http_url}
     return WeightsRules(
         network=settings.network,
@@ -28,6 +36,13 @@ def weights_rules(settings: Settings, validator: str) -> WeightsRules:
         policies=settings.weights_policy,
         sinks=tuple(name for name, place in given.items() if place),
     )
+
+
+def weights_are_silent(rules: WeightsRules, ledger: Ledger, clock: Clock) -> bool:
+    """Whether the last two epochs did not reach every sink."""
+    epoch = rules.resolve(WeightsEpochInput(), clock.now()).epoch
+    with ledger.read() as session:
+        return silent_epochs(session, rules.network, epoch) >= MOST_SILENT
 
 
 def weight_sinks(settings: Settings) -> list[WeightSink]:

@@ -21,6 +21,7 @@ from activities.ensembles import LedgerEnsembles
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
+from activities.outbox import LedgerOutbox
 from activities.overdue import OverdueRounds
 from activities.peers import LedgerPeers
 from activities.retention import LedgerRetention
@@ -31,6 +32,7 @@ from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
 from activities.signatures import audits, miners, runs, scores, weights
 from activities.signatures.operator import Operator
+from activities.signatures.outbox import Outbox
 from activities.signatures.retention import RetentionRecords
 from activities.signatures.sources import Sources
 from activities.sources import Archives, ArchiveSources
@@ -49,6 +51,7 @@ from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
 from adapters.object_store import LocalObjects, open_object_store
 from adapters.reanalysis import ZarrReanalysis
+from adapters.round_backend import RoundBackend
 from adapters.transfer import TransferBudget
 from adapters.witness import Witness
 from protocol.identity import PrivateKey
@@ -150,6 +153,7 @@ class Wiring:
             round_pauses=_pauses(settings.round_pauses_seconds),
             attempt_pauses=_pauses(settings.attempt_pauses_seconds),
             hotkeys_per_address=settings.max_hotkeys_per_address,
+            round_backend=settings.round_backend_url is not None,
         )
 
 
@@ -164,7 +168,7 @@ def _control(wiring: Wiring) -> Activities:
         *_methods(run_records, runs.RunRecords),
         *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
         *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),
-        *_methods(LedgerScoreRecords(ledger, store), scores.ScoreRecords),
+        *_methods(LedgerScoreRecords(ledger, store, catalog), scores.ScoreRecords),
         *_methods(LedgerEnsembles(ledger, store, catalog), scores.EnsembleRecords),
         *_methods(_audit_records(wiring), audits.AuditRecords),
         *_methods(_peers(wiring), audits.Peers),
@@ -218,8 +222,14 @@ def _score(wiring: Wiring) -> Activities:
 
 
 def _publish(wiring: Wiring) -> Activities:
-    sinks = weight_sinks(wiring.settings)
-    return _methods(LedgerWeightSinks(wiring.ledger, sinks, wiring.clock), weights.WeightSinks)
+    settings = wiring.settings
+    url, token = settings.round_backend_url, settings.round_backend_token
+    outbox = LedgerOutbox(wiring.ledger, RoundBackend(url, token) if url else None, wiring.clock)
+    sinks = weight_sinks(settings)
+    return [
+        *_methods(LedgerWeightSinks(wiring.ledger, sinks, wiring.clock), weights.WeightSinks),
+        *_methods(outbox, Outbox),
+    ]
 
 
 _BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {

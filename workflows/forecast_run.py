@@ -38,6 +38,7 @@ from workflows.children import STARTS_AT_ONCE, start_or_adopt
 from workflows.failures import fault_note, fault_of
 from workflows.operated_run import OperatedRun, Withdrawn
 from workflows.run_children import OpenedRun
+from workflows.run_outbox import Telling
 from workflows.run_passes import RunPasses
 from workflows.run_trust import compare_commitments, watch
 from workflows.steps import batches, sleep_until
@@ -50,7 +51,7 @@ class ForecastRun(OperatedRun):
     @workflow.run
     async def run(self, request: ForecastRunInput) -> ForecastRunResult:
         run = self._run = await self._open(request)
-        self._held_by = run.held_by
+        self._held_by, self._telling = run.held_by, Telling(run)
         self._playing = asyncio.create_task(self._play(run))
         try:
             result = await self._playing
@@ -61,6 +62,7 @@ class ForecastRun(OperatedRun):
                 raise
             result = await self._close(run, void_reason="operator")
         await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._telling.tell_all()
         return result
 
     async def _play(self, run: Run) -> ForecastRunResult:
@@ -74,15 +76,18 @@ class ForecastRun(OperatedRun):
         opened = self._opened = await self._open_window(run, inputs, roster)
         if opened is None:
             return await self._close(run, void_reason="no_lead")
+        self._telling.tell()
         miners = await self._start_miners(opened)
         if not await self._settle_absence(opened):
             return await self._close(run, void_reason="ingress", fault=fault_note(IngressDown("absence is not proved")))
         await self._seal(opened)
+        self._telling.tell()
         await watch(opened)
         passes = self._passes = RunPasses(opened)
         await self._score_day1(opened, passes, miners)
         await self._score_leads(opened, passes)
         await compare_commitments(run)
+        self._telling.tell()
         await self._aggregate(run, passes)
         return await self._close(run)
 
@@ -218,6 +223,7 @@ class ForecastRun(OperatedRun):
                 self._stand("awaiting_truth", f"ERA5 of lead {lead} h", due)
             await sleep_until(due, f"truth of {lead:03d}h is due", unless=partial(passes.dropped, lead))
             await self._released()
+            self._telling.tell()
             await passes.start(lead)
         self._stand("era5_final", "the last passes", run.close_by, kind="source")
         await passes.finished()

@@ -76,6 +76,7 @@ class Run(Message):
     miners_per_chunk: int = 8
     second_chance: timedelta = timedelta(0)
     held_by: str | None = None
+    round_backend: bool = False
 
     def valid_time(self, lead_hours: int) -> datetime:
         """Init time plus lead."""

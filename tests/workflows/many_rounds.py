@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 from activities import documents, task_queues
 from activities.children import TemporalChildren
 from activities.faults import FaultInterceptor
+from activities.messages.base import Ref
 from activities.messages.miner import (
     DeliverReceipt,
     ManifestVerified,
@@ -64,17 +65,11 @@ from tests.workflows.fakes import FakeMiners
 from tests.workflows.script import DIGEST, REF, Script
 from weather.cases import case_set
 from weather.faults import SourceGone, TruthNotYetAvailable
+from weather.near_clones import Likeness
 from weather.score_spec import GATE
+from workers import modes
 from workers.pod import WORKFLOWS
 
-QUEUES = (
-    task_queues.CONTROL,
-    task_queues.ACQUIRE,
-    task_queues.MINERS,
-    task_queues.DOWNLOADS,
-    task_queues.SCORE,
-    task_queues.PUBLISH,
-)
 DAY = timedelta(days=1)
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 BASELINE = "baseline/climatology"
@@ -125,7 +120,7 @@ class Planet:
             records,
             TemporalChildren(self.client, self.store),
             LedgerMinerRecords(self.ledger, self.store, VALIDATOR),
-            LedgerScoreRecords(self.ledger, self.store),
+            LedgerScoreRecords(self.ledger, self.store, self.catalog),
             LedgerOperator(self.ledger, self.store, self.catalog, two_person=False),
             LedgerWeights(self.ledger, self.store, weights, clock),
             LedgerRounds(overdue, lambda: registry(*self.keys.values()), weights.genesis),
@@ -220,6 +215,11 @@ class Scores(FakeScores):
     async def score_entrants(self, request: ScoreEntrants) -> PartScored:
         return self._part(request, [(BASELINE, 0.2, 0.0)])
 
+    @activity.defn
+    async def compare_miners(self, request: ScoreMiners) -> Ref:
+        nobody_alike = Likeness(hotkeys=tuple(m.hotkey for m in request.miners), middle=0.0, spread=1.0, alike=())
+        return documents.put_model(self.planet.store, nobody_alike)
+
     def _part(self, request: Scoring, worth: list[tuple[str, float, float]]) -> PartScored:
         leads = {each.lead_hours for each in request.truth.sets}
         day1 = request.pass_name == "day1_qc"
@@ -238,7 +238,7 @@ async def played(planet: Planet) -> AsyncGenerator[None]:
     """A worker for each queue."""
     activities = planet.activities()
     async with AsyncExitStack() as stack:
-        for queue in QUEUES:
+        for queue in modes.queues("all"):
             worker = Worker(
                 planet.client,
                 task_queue=queue,

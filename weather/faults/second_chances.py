@@ -84,6 +84,11 @@ def second_chance(code: str, phase: Phase) -> SecondChance | None:
     return next((row for row in TABLE if code in row.codes and phase in row.phases), None)
 
 
+def helped_by_rerun(code: str) -> bool:
+    """Whether an operator's rerun may undo it; a copy or a bad forecast stays what it is."""
+    return any(code in row.codes and "rerun" in row.verbs for row in TABLE)
+
+
 def effect_of(code: str) -> Effect:
     """Worst for the miner, or void for all if it is nobody's fault or none that a score can carry."""
     return "W" if any(code in row.codes and row.effect == "W" for row in TABLE) else "V"

@@ -113,7 +113,7 @@ class Validator:
 
     @property
     def scores(self) -> LedgerScoreRecords:
-        return LedgerScoreRecords(self.ledger, self.store)
+        return LedgerScoreRecords(self.ledger, self.store, self.catalog)
 
     def with_defaults(self, **changes: Any) -> Validator:
         """The same validator after a restart with other settings."""

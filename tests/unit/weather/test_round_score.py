@@ -254,6 +254,8 @@ def test_a_rerun_lifts_what_it_scored_from_an_older_fault_and_from_an_operators_
     assert decide_close(SPEC, known).round_scores["a"] == 0
     again = replace(known, generations={pair: 2 for pair in known.scores if pair[0] == "a"})
     assert decide_close(SPEC, again).round_scores["a"] == 800_000_000
+    copied = replace(again, faults=(FaultScope("a", EVERY_CASE, "W", "ExactClone"),))
+    assert decide_close(SPEC, copied).round_scores["a"] == 0
     skipped = replace(uniform("a"), faults=(FaultScope("*", T850, "V", "VoidedByOperator"),))
     assert T850 in decide_close(SPEC, skipped).void
     assert T850 in decide_close(SPEC, replace(skipped, generations={("a", T850): 2})).counted
