@@ -23,6 +23,7 @@ from activities.signatures.weights import Weights
 from adapters.clock import Clock
 from adapters.ledger import registry_observations, weights
 from adapters.ledger.engine import Ledger
+from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.object_store import ObjectStore
 from protocol.weight_inputs import CountedRound, ScheduledPolicy, WeightInputs
 from weather.faults import ConfigurationInvalid, NothingToPublish
@@ -95,16 +96,14 @@ class LedgerWeights(Weights):
         """Compute once by input digest, and plan what each sink is to get; again: the stored vector."""
         inputs, key = WeightInputs.parse(self._store.get(request.inputs.sha256)), key_of(request.epoch)
         with attempts.beating_thread(), self._ledger.begin() as session:
-            counted = {each.run_id for each in inputs.rounds}
-            live = weights.live_rounds(session, inputs.network, self._rules.rounds)
-            rounds = weights.with_scores(session, [each for each in live if each.run_id in counted])
-            vector, created = weights.record_vector(session, key, inputs, rounds, request.at)
+            stored = session.get(WeightVectorRow, (inputs.network, inputs.digest))
+            vector = stored or weights.record_vector(session, key, inputs, self._counted(session, inputs), request.at)
             weights.plan(session, key, vector, request.epoch.sinks, request.at)
             return Vector(
                 input_digest=vector.input_digest,
                 shares_digest=vector.shares_digest,
                 hotkeys=len(vector.shares),
-                created=created,
+                created=stored is None,
             )
 
     @activity.defn
@@ -128,6 +127,11 @@ class LedgerWeights(Weights):
             rounds=tuple(CountedRound.of(each) for each in window),
             standings=self._standings(session, scheduled, counted),
         )
+
+    def _counted(self, session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
+        run_ids = {each.run_id for each in inputs.rounds}
+        live = weights.live_rounds(session, inputs.network, self._rules.rounds)
+        return weights.with_scores(session, [each for each in live if each.run_id in run_ids])
 
     def _standings(
         self, session: Session, scheduled: ScheduledPolicy, counted: Sequence[RoundState]

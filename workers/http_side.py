@@ -21,6 +21,7 @@ from workers.log_service import PublishedLog, log_routes
 from workers.settings import Settings
 from workers.true_clock import TrueClock
 from workers.validator_service import ServiceConfig, validator_app
+from workers.weight_sinks import weights_are_silent, weights_rules
 from workers.wiring import Wiring
 
 CLOSE_CONNECTIONS_SECONDS = 5
@@ -67,6 +68,9 @@ def _config(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueCloc
         network=settings.network,
         base_path=_base_path(wiring),
         posts_per_address=None if local else ServiceConfig.posts_per_address,
+        degraded=partial(
+            weights_are_silent, weights_rules(settings, wiring.hotkey.hotkey), wiring.ledger, wiring.clock
+        ),
     )
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
     tell = CommitmentSignals(wiring.client, wiring.store).tell

@@ -62,13 +62,14 @@ OnCommitment = Callable[[RecordedCommitment, bool], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """Who answers, under which path, and how many POSTs a minute; `None` is no limit."""
+    """Who answers, under which path, how many POSTs a minute (`None` is no limit), and whether health is degraded."""
 
     key: PrivateKey
     network: str
     base_path: str = ""
     posts_per_hotkey: int | None = 10
     posts_per_address: int | None = 120
+    degraded: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,13 @@ class ValidatorService:
         """Call 1: ok only if database and object store were just written and read."""
         try:
             await run_in_threadpool(self._commitments.probe)
+            status = "degraded" if await run_in_threadpool(self._config.degraded) else "ok"
         except PlatformFault as fault:
             return problem_of(request, Refusal("NotReady", str(fault)))
         now = format_time(self._clock.now().replace(microsecond=0))
         key = self._config.key
         own = {"protocol": [PROTOCOL], "hotkey": key.hotkey, "network": self._config.network, "time": now}
-        return JSONResponse({"status": "ok", **own})
+        return JSONResponse({"status": status, **own})
 
     async def commitment(self, request: Request) -> Response:
         """Call 3: what cannot be tied to a sender is answered unsigned."""

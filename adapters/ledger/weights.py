@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from adapters.ledger import transitions
 from adapters.ledger.events import Change, event_row
 from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.tables.base import Row
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import (
@@ -113,7 +114,7 @@ class PublicationStep(NamedTuple):
 
 def record_vector(
     session: Session, epoch: EpochKey, inputs: WeightInputs, rounds: Sequence[RoundState], at: datetime
-) -> tuple[WeightVectorRow, bool]:
+) -> WeightVectorRow:
     """Store what the inputs come to, with its rounds and what each hotkey gets; again: the stored vector."""
     row = WeightVectorRow(
         network=epoch.network,
@@ -128,20 +129,9 @@ def record_vector(
     row.shares_digest = payload_of(row, epoch.epoch).shares_digest
     stored, created = insert_if_absent(session, row, ["shares_digest"])
     if created:
-        key = {"network": stored.network, "input_digest": stored.input_digest}
-        session.add_all(WeightVectorRoundRow(**key, run_id=each.run_id, outcome=each.outcome) for each in inputs.rounds)
-        session.add_all(
-            HistoricalWeightRow(
-                run_id=rounds[-1].run_id,
-                score_type=stored.policy,
-                digest=stored.input_digest,
-                miner_hotkey=hotkey,
-                weight=share / WHOLE,
-            )
-            for hotkey, share in stored.shares
-        )
+        session.add_all(_rows_of(stored, inputs))
         _tell(session, epoch, "weights.computed", stored.input_digest, at, {"digest": stored.input_digest})
-    return stored, created
+    return stored
 
 
 def payload_of(vector: WeightVectorRow, epoch: int) -> WeightsPayload:
@@ -216,26 +206,24 @@ def miss(session: Session, epoch: EpochKey, sinks: Iterable[str], code: str, at:
     _tell(session, epoch, "run.failed", "0", at, {"code": code, "cause": "platform"})
 
 
-class Silence(NamedTuple):
-    """How many ended epochs in a row are not in every sink, and when weights were confirmed last."""
-
-    epochs: int
-    last_confirmed_at: datetime | None
-
-
-def silence(session: Session, network: str, current_epoch: int) -> Silence:
-    """Count back from the epoch before the current one; epochs in which nothing was begun count too."""
+def silent_epochs(session: Session, network: str, current: int) -> int:
+    """How many epochs in a row before the current one are not in every sink; those never begun count too."""
     row = WeightPublicationRow
     ours = row.network == network
-    first, last_confirmed = session.execute(
-        select(func.min(row.epoch), func.max(row.updated_at).filter(row.state == "confirmed")).where(ours)
-    ).one()
-    if first is None:
-        return Silence(0, None)
     broken = select(row.epoch).where(ours, row.state.not_in(("confirmed", "committed")))
-    heard = select(func.max(row.epoch)).where(ours, row.epoch < current_epoch, row.epoch.not_in(broken))
-    last = session.scalars(heard).one()
-    return Silence(current_epoch - 1 - (first - 1 if last is None else last), last_confirmed)
+    heard = select(func.max(row.epoch)).where(ours, row.epoch <= current, row.epoch.not_in(broken))
+    first, last = session.execute(select(func.min(row.epoch), heard.scalar_subquery()).where(ours)).one()
+    return 0 if first is None else max(0, current - 1 - (first - 1 if last is None else last))
+
+
+def _rows_of(vector: WeightVectorRow, inputs: WeightInputs) -> list[Row]:
+    """The rounds of a vector, and its weights under the last of them."""
+    key = {"network": vector.network, "input_digest": vector.input_digest}
+    weight = {"run_id": inputs.rounds[-1].run_id, "score_type": vector.policy, "digest": vector.input_digest}
+    return [
+        *(WeightVectorRoundRow(**key, run_id=each.run_id, outcome=each.outcome) for each in inputs.rounds),
+        *(HistoricalWeightRow(**weight, miner_hotkey=hotkey, weight=ppb / WHOLE) for hotkey, ppb in vector.shares),
+    ]
 
 
 def _miss_all_before(session: Session, epoch: EpochKey, at: datetime) -> None:

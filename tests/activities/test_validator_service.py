@@ -99,14 +99,17 @@ async def test_a_signal_that_fails_does_not_fail_the_answer(server: Server, vali
 async def test_health_tells_who_answers_only_after_a_real_probe(validator: Validator) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         well = await client.get(validator.url + "/v/health")
+        validator.restart(degraded=lambda: True)
+        silent = await client.get(validator.url + "/v/health")
         validator.records.down = True
         ill = await client.get(validator.url + "/v/health")
+    assert (well.status_code, silent.status_code, silent.json()["status"]) == (200, 200, "degraded")
     assert well.json() == {
         "status": "ok",
         "protocol": ["barograph/1"],
         "hotkey": VALIDATOR.hotkey,
         "network": "test",
-        "time": validator.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": (validator.clock.now() - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     validator.refused(ill, "NotReady")
 

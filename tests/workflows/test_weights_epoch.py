@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,12 +21,13 @@ from workflows.trigger import Trigger
 from workflows.weights_epoch import WeightsEpoch
 
 MOST_EVENTS = 90
-DOWN = [SinkUnavailable("down")] * 1_000
+DOWN = [SinkUnavailable("down", retry_after=timedelta(minutes=5))] * 1_000
 STEPS = "open_epoch settle_overdue compare_registry freeze_epoch_inputs compute_vector publish_weights confirm_weights"
 
 
-async def number_of_now(environment: WorkflowEnvironment) -> int:
-    return (await environment.get_current_time() - GENESIS) // TEMPO
+async def next_number(environment: WorkflowEnvironment) -> int:
+    """An epoch that has at least its whole length left."""
+    return (await environment.get_current_time() - GENESIS) // TEMPO + 1
 
 
 async def start(environment: WorkflowEnvironment, number: int, network: str = "test") -> WorkflowHandle[Any, Any]:
@@ -51,7 +52,7 @@ def missed(script: Script) -> list[tuple[str, datetime]]:
 
 
 async def test_an_epoch_computes_once_and_confirms_each_sink(skipping: WorkflowEnvironment, cache: int) -> None:
-    script, number = Script([]), await number_of_now(skipping)
+    script, number = Script([]), await next_number(skipping)
     async with workers(skipping.client, script, cache):
         handle = await start(skipping, number)
         result = await handle.result()
@@ -69,7 +70,7 @@ async def test_an_epoch_computes_once_and_confirms_each_sink(skipping: WorkflowE
 
 async def test_a_sink_that_refuses_fails_the_epoch_and_no_other_sink(skipping: WorkflowEnvironment, cache: int) -> None:
     script = Script([], faults={("publish_weights", "file"): [WeightsNotPublished("parked")]})
-    assert await failed(skipping, script, cache, await number_of_now(skipping)) == "WeightsNotPublished"
+    assert await failed(skipping, script, cache, await next_number(skipping)) == "WeightsNotPublished"
     assert [code for code, _ in missed(script)] == ["WeightsNotPublished"]
     assert [request.sink for request in script.calls["confirm_weights"]] == ["http"]
 
@@ -78,16 +79,16 @@ async def test_a_sink_that_refuses_fails_the_epoch_and_no_other_sink(skipping: W
 async def test_a_sink_that_is_down_is_asked_until_the_epoch_is_over(
     skipping: WorkflowEnvironment, cache: int, step: str, limit: Any
 ) -> None:
-    script, number = Script([], sinks=("http",), faults={(step, "http"): list(DOWN)}), await number_of_now(skipping)
-    assert await failed(skipping, script, cache, number + 1) == "WeightsNotPublished"
+    script, number = Script([], sinks=("http",), faults={(step, "http"): list(DOWN)}), await next_number(skipping)
+    assert await failed(skipping, script, cache, number) == "WeightsNotPublished"
     ((code, at),) = missed(script)
     assert code == "WeightsNotPublished"
-    assert GENESIS + (number + 1) * TEMPO < at < GENESIS + (number + 1) * TEMPO + limit
+    assert GENESIS + number * TEMPO < at < GENESIS + number * TEMPO + limit
     assert len(script.calls[step]) > 5
 
 
 async def test_a_sink_that_comes_back_is_published_to(skipping: WorkflowEnvironment, cache: int) -> None:
-    script, number = Script([], faults={("publish_weights", "http"): DOWN[:4]}), await number_of_now(skipping)
+    script, number = Script([], faults={("publish_weights", "http"): DOWN[:4]}), await next_number(skipping)
     async with workers(skipping.client, script, cache):
         result = await (await start(skipping, number)).result()
     assert {each.state for each in result.publications} == {"confirmed"}
@@ -102,19 +103,19 @@ async def test_without_a_vector_the_epoch_is_missed_with_its_code(
 ) -> None:
     script = Script([], faults={(step, ""): [error]})
     code = type(error).__name__
-    assert await failed(skipping, script, cache, await number_of_now(skipping)) == code
+    assert await failed(skipping, script, cache, await next_number(skipping)) == code
     assert [told for told, _ in missed(script)] == [code]
     assert script.calls["publish_weights"] == []
 
 
 async def test_a_past_epoch_is_missed_and_nothing_is_sent(skipping: WorkflowEnvironment, cache: int) -> None:
     script = Script([])
-    assert await failed(skipping, script, cache, await number_of_now(skipping) - 1) == "WeightsNotPublished"
+    assert await failed(skipping, script, cache, await next_number(skipping) - 2) == "WeightsNotPublished"
     assert set(script.calls) == {"open_epoch", "record_missed"}
 
 
 async def test_an_epoch_has_one_id(skipping: WorkflowEnvironment, cache: int) -> None:
-    script, number = Script([]), await number_of_now(skipping)
+    script, number = Script([]), await next_number(skipping)
     async with workers(skipping.client, script, cache):
         handle = await start(skipping, number, network="other")
         with pytest.raises(WorkflowFailureError) as failure:
@@ -124,7 +125,7 @@ async def test_an_epoch_has_one_id(skipping: WorkflowEnvironment, cache: int) ->
 
 
 async def test_a_trigger_starts_the_epoch_of_its_instant_or_joins_it(skipping: WorkflowEnvironment, cache: int) -> None:
-    script, number = Script([]), await number_of_now(skipping)
+    script, number = Script([]), await next_number(skipping)
     request = TriggerInput(kind="weights", at=GENESIS + number * TEMPO)
     async with workers(skipping.client, script, cache):
         results = [

@@ -12,8 +12,11 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
 from adapters.ledger.engine import Ledger, upgrade
+from adapters.ledger.facts import record_facts
 from adapters.ledger.roster import record_deregistered
+from protocol.names import run_id
 from protocol.weight_inputs import ScheduledPolicy
+from tests.activities.ledger.builders import fact
 from tests.activities.weights.scene import ALICE, BOB, CAROL, FIRST, GENESIS, Scene, closed_at, init_time
 from weather.faults import NothingToPublish
 from weather.weights.policies import ParetoSubsets
@@ -79,6 +82,9 @@ def test_campaigns_and_later_facts_change_no_byte_of_the_vector(scene: Scene) ->
     before = scene.play(0)
     scene.close(FIRST, {ALICE: 0.1, BOB: 0.9}, campaign="other")
     scene.close(FIRST + 1, {ALICE: 0.1, BOB: 0.9}, campaign="other")
+    with scene.ledger.begin() as session:
+        revised = {"hotkey": ALICE, "run_id": run_id(init_time(FIRST)), "truth_version": "era5"}
+        record_facts(session, [fact(**revised, score=0.01)])
     after = scene.play(1)
     assert (after.input_digest, after.created) == (before.input_digest, False)
 

@@ -84,3 +84,43 @@ def test_no_password_is_in_an_error_or_in_the_printed_settings(monkeypatch: pyte
     with pytest.raises(ConfigurationInvalid) as raised:
         load_settings()
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("TEMPO_SECONDS", "0 -1 59 nan inf 1e300 999999999"),
+        ("BUFFER_SECONDS", "-1 nan inf 999999999"),
+        ("CADENCE_SECONDS", "0 -1 3600 nan inf"),
+        ("CHAIN_NETUID", "-1 nan 65536"),
+        ("GENESIS", "x 2026-01-01T00:00:00 inf"),
+        ("POLICY", 'x [] {} [{"effective_from_epoch":1}] [{},{}] [{"policy":{"policy":"other"}}]'),
+    ],
+)
+def test_a_setting_of_weights_that_does_not_hold_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, values: str
+) -> None:
+    """AT-W6 for what belongs to an epoch."""
+    for value in values.split(" "):
+        monkeypatch.setenv(f"BAROGRAPH_WEIGHTS_{name}", value)
+        with pytest.raises(ConfigurationInvalid, match=f"BAROGRAPH_WEIGHTS_{name}"):
+            load_settings()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "401", "NaN", "Infinity", "1e300"])
+def test_a_parameter_of_a_policy_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    policy = f'[{{"policy": {{"policy": "pareto_subsets", "window": {value}}}}}]'
+    monkeypatch.setenv("BAROGRAPH_WEIGHTS_POLICY", policy)
+    with pytest.raises(ConfigurationInvalid, match=r"BAROGRAPH_WEIGHTS_POLICY: .*window"):
+        load_settings()
+
+
+def test_policies_are_read_with_the_epoch_of_their_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = '[{}, {"effective_from_epoch": 7000, "policy": {"policy": "proportional", "power": 3}}]'
+    monkeypatch.setenv("BAROGRAPH_WEIGHTS_POLICY", policies)
+    first, second = load_settings().weights_policy
+    assert (first.policy.policy, second.policy.policy, second.effective_from_epoch) == (
+        "pareto_subsets",
+        "proportional",
+        7_000,
+    )
