@@ -39,6 +39,7 @@ QUEUES = (
     task_queues.SCORE,
     task_queues.PUBLISH,
 )
+WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, WeightsEpoch, Trigger)
 KEYWORDS = ("Run", "Miner", "Stage", "Pass", "Campaign", "Cause", "Spec", "TruthVersion")
 
 
@@ -93,9 +94,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
             worker = Worker(
                 client,
                 task_queue=queue,
-                workflows=[ForecastRun, MinerForecast, ScoringPass, RetentionAudit, WeightsEpoch, Trigger]
-                if control
-                else [],
+                workflows=WORKFLOWS if control else (),
                 activities=activities,
                 workflow_runner=workflow_runner(),
                 interceptors=[FaultInterceptor()],
