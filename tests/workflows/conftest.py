@@ -80,11 +80,11 @@ def cache(request: pytest.FixtureRequest) -> int:
 async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[None]:
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
-    objects = [FakeRuns(script), FakeChildren(script, client), miners, FakeArchive(script), scores, FakeAudits(script)]
-    objects += [FakeOperator(script), FakeWeights(script)]
+    runs, children, archive = FakeRuns(script), FakeChildren(script, client), FakeArchive(script)
+    others = (FakeAudits(script), FakeOperator(script), FakeWeights(script))
     activities = [
         method
-        for fake in objects
+        for fake in (runs, children, miners, archive, scores, *others)
         for name in dir(fake)
         if hasattr(method := getattr(fake, name), "__temporal_activity_definition")
     ]
