@@ -29,7 +29,7 @@ class Telling:
     async def tell_all(self) -> None:
         """Of a closed run: until nothing is left to tell, or it expired."""
         if self._delivery:
-            await asyncio.wait([self._delivery])
+            await self._delivery
         if self._run.round_backend:
             await self._deliver()
 

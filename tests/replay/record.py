@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
@@ -24,7 +25,18 @@ from tests.workflows.test_forecast_run import MINERS, next_cycle
 from tests.workflows.test_miner_job import NORTH, FakeInference, play
 from tests.workflows.test_retention import Validator
 from tests.workflows.test_retention_audit import ABSENT, start
-from weather.faults import MinerUnreachable, OutOfMemory, SourceGone, TruthNotYetAvailable
+from tests.workflows.test_verbs import RECORDED, begin, skip_to, update
+from tests.workflows.test_weights_epoch import next_number
+from tests.workflows.test_weights_epoch import start as begin_epoch
+from weather.faults import (
+    ManifestMalformed,
+    MinerUnreachable,
+    NothingToPublish,
+    OutOfMemory,
+    SourceGone,
+    TruthNotYetAvailable,
+    WeightsNotPublished,
+)
 from workflows.forecast_run import ForecastRun
 from workflows.retention import PAGES
 from workflows.trigger import Trigger
@@ -51,6 +63,16 @@ async def record() -> None:
     await _run("one_lead", halves, {}, ("halves",))
     await _run("no_day1", Script(MINERS, leads=(24,), day1_leads=()), {}, ())
     await _run("no_inputs", Script(MINERS, faults={("fetch_inputs", ""): [SourceGone("gone")]}), {}, ())
+    await _run("told", Script(MINERS[:1], leads=(24,), round_backend=True), {}, ())
+    await _held()
+    again = {"leads": [24], "generation": 2}
+    await _rerun("rerun", Script(MINERS, outcomes=["void", "closed"], tasks={"rerun": again}), {})
+    verified = {"hotkey": GONE, "commitment": RECORDED.model_dump()}
+    lost = Script(MINERS, tasks={"rerun": again | verified}, faults={("verify_manifest", GONE): [ManifestMalformed()]})
+    await _rerun("miner_again", lost, {GONE: "again"})
+    await _weights("published", Script([]))
+    await _weights("silent", Script([], faults={("publish_weights", "file"): [WeightsNotPublished("parked")]}))
+    await _weights("nothing", Script([], faults={("freeze_epoch_inputs", ""): [NothingToPublish("no round")]}))
     await _trigger()
     await _audits("served", 2)
     await _audits("lost", 2, lost=1)
@@ -79,6 +101,44 @@ async def _run(case: str, script: Script, miners: Mapping[str, str], passes: tup
         ids = [names.pass_workflow_id(run_id, "day1_qc"), names.pass_workflow_id(run_id, "era5_final", 24)]
         for workflow_id, name in zip(ids, passes, strict=False):
             await _write(client, "scoring_pass", name, workflow_id)
+
+
+async def _held() -> None:
+    """A run that is held over its due passes, then released."""
+    async with await _server() as environment:
+        await add_search_attributes(environment.client)
+        async with workers(environment.client, Script(MINERS), 100):
+            handle, init_time = await begin(environment)
+            for verb, days in (("hold", 1), ("release", 8)):
+                await skip_to(environment, init_time + timedelta(days=days))
+                await update(handle, verb)
+            await handle.result()
+        await _write(environment.client, "forecast_run", "held", handle.id)
+
+
+async def _rerun(case: str, script: Script, miners: Mapping[str, str]) -> None:
+    """A run whose passes, or one of its miners, are played once more."""
+    async with await _server() as environment:
+        client = environment.client
+        await add_search_attributes(client)
+        async with workers(client, script, 100):
+            handle, init_time = await begin(environment)
+            await skip_to(environment, init_time + timedelta(hours=(24 if miners else 48) + 126 + 6))
+            await update(handle, "rerun", scope=f"miner:{GONE}" if miners else "lead:24")
+            await handle.result()
+        await _write(client, "forecast_run", case, handle.id)
+        for hotkey, name in miners.items():
+            await _write(client, "miner_forecast", name, names.miner_workflow_id(handle.id, hotkey, 2))
+
+
+async def _weights(case: str, script: Script) -> None:
+    async with await _server() as environment:
+        await add_search_attributes(environment.client)
+        async with workers(environment.client, script, 100):
+            epoch = await begin_epoch(environment, await next_number(environment))
+            with contextlib.suppress(WorkflowFailureError):
+                await epoch.result()
+        await _write(environment.client, "weights_epoch", case, epoch.id)
 
 
 async def _audits(

@@ -18,14 +18,9 @@ from activities.messages.run import AdvanceRun, TriggerInput, TriggerResult
 from activities.signatures.miners import MinerRecords
 from activities.signatures.runs import RunRecords
 from adapters.temporal_client import workflow_runner
+from workers.pod import WORKFLOWS
 from workflows.failures import FAILURE_TYPES
-from workflows.forecast_run import ForecastRun
-from workflows.miner_forecast import MinerForecast
 from workflows.miner_job import MinerJob
-from workflows.retention import Retention
-from workflows.retention_audit import RetentionAudit
-from workflows.scoring_pass import ScoringPass
-from workflows.trigger import Trigger
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*/*.json"))
 LARGEST_PAYLOAD_BYTES = 64 * 1024
@@ -33,7 +28,7 @@ LARGEST_PAYLOAD_BYTES = 64 * 1024
 
 def replayer(*types: type) -> Replayer:
     return Replayer(
-        workflows=types or (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Retention, Trigger, MinerJob),
+        workflows=types or (*WORKFLOWS, MinerJob),
         data_converter=pydantic_data_converter,
         workflow_runner=workflow_runner(),
         workflow_failure_exception_types=FAILURE_TYPES,
@@ -47,8 +42,8 @@ def history(path: Path) -> WorkflowHistory:
 
 def test_each_type_has_at_least_three_histories() -> None:
     kinds = [path.parent.name for path in HISTORIES]
-    enough = ("forecast_run", "miner_forecast", "scoring_pass", "retention_audit", "retention", "miner_job")
-    assert {kind: kinds.count(kind) >= 3 for kind in enough} == dict.fromkeys(enough, True)
+    enough = "forecast_run miner_forecast scoring_pass retention_audit retention weights_epoch miner_job"
+    assert {kind: kinds.count(kind) >= 3 for kind in enough.split()} == dict.fromkeys(enough.split(), True)
     assert kinds.count("trigger") == 2
 
 

@@ -22,7 +22,7 @@ from activities.faults import FaultInterceptor
 from adapters.temporal_client import workflow_runner
 from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.fake_scores import FakeScores
-from tests.workflows.fake_weights import FakeWeights
+from tests.workflows.fake_weights import FakeOutbox, FakeWeights
 from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeOperator, FakeRuns, Script
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
@@ -81,7 +81,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
     runs, children, archive = FakeRuns(script), FakeChildren(script, client), FakeArchive(script)
-    others = (FakeAudits(script), FakeOperator(script), FakeWeights(script))
+    others = (FakeAudits(script), FakeOperator(script), FakeOutbox(script), FakeWeights(script))
     activities = [
         method
         for fake in (runs, children, miners, archive, scores, *others)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
+from activities.messages.outbox import DeliverOutbox, OutboxDelivered
 from activities.messages.weights import (
     ComputeVector,
     Epoch,
@@ -19,6 +20,7 @@ from activities.messages.weights import (
     Vector,
     WeightsEpochInput,
 )
+from activities.signatures.outbox import Outbox
 from activities.signatures.weights import Rounds, Weights, WeightSinks
 from tests.workflows.script import DIGEST, REF, Script
 
@@ -77,3 +79,15 @@ class FakeWeights(Weights, Rounds, WeightSinks):
     async def confirm_weights(self, request: PublishWeights) -> Publication:
         self.script.play("confirm_weights", request.sink, request)
         return Publication(sink=request.sink, state="confirmed", reference="r")
+
+
+class FakeOutbox(Outbox):
+    """Everything that is due is told."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    @activity.defn
+    async def deliver_outbox(self, request: DeliverOutbox) -> OutboxDelivered:
+        self.script.play("deliver_outbox", "closed" if self.script.calls["close_run"] else "open", request)
+        return OutboxDelivered(next_at=None)

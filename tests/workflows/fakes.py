@@ -86,6 +86,7 @@ class FakeRuns(RunOpening, RunRecords):
             heartbeat_timeout=timedelta(minutes=1),
             miners_per_chunk=2,
             second_chance=self.script.second_chance,
+            round_backend=self.script.round_backend,
         )
 
     @activity.defn

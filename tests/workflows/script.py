@@ -29,6 +29,7 @@ class Script:
     late: set[str] = field(default_factory=set)
     moves: int = 0
     members: tuple[str, ...] = ()
+    round_backend: bool = False
     second_chance: timedelta = timedelta(hours=72)
     outcomes: list[Literal["closed", "closed_partial", "void"]] = field(default_factory=list)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
