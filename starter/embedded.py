@@ -33,6 +33,7 @@ _HYBRID = (task_queues.ACQUIRE, task_queues.MINERS, task_queues.DOWNLOADS, task_
 POLLED = {
     "control": ((task_queues.CONTROL, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW), (task_queues.CONTROL, _ACTIVITY)),
     "hybrid": tuple((queue, _ACTIVITY) for queue in _HYBRID),
+    "publish": ((task_queues.PUBLISH, _ACTIVITY),),
 }
 
 
@@ -77,7 +78,10 @@ class MinerPlan:
 
 @dataclass(frozen=True)
 class EmbeddedStack:
-    """`settings` is more environment of the workers; without `durable` power loss may take the last commits."""
+    """`settings` is more environment of the workers; without `durable` power loss may take the last commits.
+
+    One that `publishes` has a worker for it, and writes weights to a file in its folder.
+    """
 
     folder: StateFolder
     ports: Ports
@@ -86,6 +90,7 @@ class EmbeddedStack:
     network: str = "embedded"
     settings: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
+    publishes: bool = False
 
     @property
     def temporal_address(self) -> str:
@@ -114,18 +119,19 @@ class EmbeddedStack:
             self._server("archive", "--settings", "archive.json", self.ports.archive),
             self._worker("control"),
             self._worker("hybrid"),
+            *([self._worker("publish")] if self.publishes else []),
             self._server("miners", "--config", "miners.toml", self.ports.miners),
         ]
 
     # long: one table of settings
     def environment(self, mode: str) -> dict[str, str]:
-        """Of a worker, or of a client with mode `control`; only `control` knows ledger and hotkey."""
+        """Of a worker, or of a client with mode `control`; only `control` knows the hotkey."""
         root, archive = self.folder.root, f"http://{LOOPBACK}:{self.ports.archive}"
         shared = {
             "TEMPORAL_ADDRESS": self.temporal_address,
             "TEMPORAL_NAMESPACE": NAMESPACE,
             "BAROGRAPH_WORKER_MODE": mode,
-            "BAROGRAPH_METRICS_PORT": str(getattr(self.ports, f"{mode}_metrics")),
+            "BAROGRAPH_METRICS_PORT": str(vars(self.ports).get(f"{mode}_metrics", "")),
             "BAROGRAPH_NETWORK": self.network,
             "BAROGRAPH_OBJECT_STORE": self.folder.object_store_url,
             "BAROGRAPH_REGISTRY_PATH": str(root / "registry.toml"),
@@ -139,13 +145,17 @@ class EmbeddedStack:
             "BAROGRAPH_ERA5_ZARR_URL": f"{archive}/era5",
             "BAROGRAPH_CLIMATOLOGY_URL": f"{archive}/climatology",
         }
-        control = {
+        ledger = {
             "BAROGRAPH_LEDGER_URL": self.folder.ledger_url,
+            "BAROGRAPH_WEIGHTS_FOLDER": str(root) if self.publishes else "",
+        }
+        control = {
             "BAROGRAPH_HOTKEY_PATH": str(self.folder.key_file(VALIDATOR)),
             "BAROGRAPH_VALIDATOR_PORT": str(self.ports.validator),
         }
         caller = {"BAROGRAPH_REQUEST_KEY_PATH": str(self.folder.key_file(REQUESTS))}
-        return {**ONE_THREAD, **shared, **(control if mode == "control" else caller), **self.settings}
+        own = {"control": ledger | control, "publish": ledger}.get(mode, caller)
+        return {**ONE_THREAD, **shared, **own, **self.settings}
 
     def _temporal(self) -> Process:
         async def ready(_pid: int) -> None:

@@ -50,7 +50,8 @@ def stack_in(
     load_layout(chosen)
     ports = Ports(*range(port_base, port_base + 8)) if port_base else before.ports if before else Ports.free(ui=True)
     _write(file, Known(grid=chosen, ports=ports).model_dump_json())
-    return EmbeddedStack(folder, ports if ui else replace(ports, ui=None), World(grid=chosen), MINERS)
+    kept = ports if ui else replace(ports, ui=None)
+    return EmbeddedStack(folder, kept, World(grid=chosen), MINERS, publishes=True)
 
 
 @contextlib.asynccontextmanager
