@@ -27,7 +27,7 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load(filled)
 
 
-@pytest.mark.parametrize("service", ["worker-control", "worker-hybrid"])
+@pytest.mark.parametrize("service", ["worker-control", "worker-hybrid", "worker-publish"])
 def test_settings_of_a_worker_are_complete(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = compose()["services"][service]
     for name, value in worker["environment"].items():
