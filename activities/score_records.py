@@ -79,7 +79,7 @@ class LedgerScoreRecords(ScoreRecords):
             return []
         found = documents.get_model(self._store, Likeness, request.likeness.sha256)
         run = runs.changed_run(session, request.run.run_id)
-        return near_clone_faults(session, run, request.generation, found, request.at)
+        return near_clone_faults(session, run, found, request.at)
 
 
 _JOB = {"pass_name", "lead_hours", "generation", "at"}

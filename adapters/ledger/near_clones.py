@@ -1,4 +1,4 @@
-"""Evidence of near copies, kept beside the day-1 pass that made it, and what a season of it says."""
+"""Evidence of near copies, kept for each run, and what a season of it says."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.runs import ForecastRunRow, ScoringJobRow
+from adapters.ledger.tables.runs import ForecastRunRow, LikenessRow
 from adapters.ledger.values import FaultRecord
 from weather.faults import NearClone
 from weather.near_clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, near_copies
 
 
-def near_clone_faults(
-    session: Session, run: ForecastRunRow, generation: int, found: Likeness, at: datetime
-) -> list[FaultRecord]:
+def near_clone_faults(session: Session, run: ForecastRunRow, found: Likeness, at: datetime) -> list[FaultRecord]:
     """Keep the evidence of a run; `NearClone` for the later leaf of each pair that a season of it proves."""
-    session.get_one(ScoringJobRow, (run.run_id, "day1_qc", 0, generation)).likeness = found.model_dump_json()
+    session.merge(LikenessRow(run_id=run.run_id, likeness=found.model_dump_json()))
     leaves = select(CommitmentRow.hotkey, CommitmentRow.leaf_index).where(CommitmentRow.run_id == run.run_id)
     order = {row[0]: row[1] for row in session.execute(leaves)}
     copies: dict[str, tuple[str, NearCopy]] = {}
@@ -30,22 +28,20 @@ def near_clone_faults(
 
 def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
     """Evidence of the runs before, the latest last; in a campaign, of its own."""
-    other, job, prefix = ForecastRunRow, ScoringJobRow, run.run_id.rpartition("/")[0]
+    other, prefix = ForecastRunRow, run.run_id.rpartition("/")[0]
     chosen = (
-        select(other.run_id, job.likeness)
-        .join(job, job.run_id == other.run_id)
+        select(LikenessRow.likeness)
+        .join(other, other.run_id == LikenessRow.run_id)
         .where(
             other.network == run.network,
             other.run_id.startswith(f"{prefix}/"),
             other.score_spec_digest == run.score_spec_digest,
             other.init_time < run.init_time,
-            job.likeness.is_not(None),
         )
-        .order_by(other.init_time.desc(), job.generation)
-        .limit(4 * SEASON_RUNS)
+        .order_by(other.init_time.desc())
+        .limit(SEASON_RUNS - 1)
     )
-    rows = {row[0]: row[1] or "" for row in session.execute(chosen)}
-    return [Likeness.model_validate_json(found) for found in list(rows.values())[: SEASON_RUNS - 1]][::-1]
+    return [Likeness.model_validate_json(found) for found in session.scalars(chosen)][::-1]
 
 
 def _fault(run_id: str, copy: str, owner: str, pair: NearCopy, at: datetime) -> FaultRecord:

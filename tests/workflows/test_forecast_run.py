@@ -77,7 +77,7 @@ async def test_truth_that_is_late_is_waited_for_and_costs_no_history(skipping: W
 
 
 async def test_a_miner_that_never_answers_is_at_fault_alone(skipping: WorkflowEnvironment, cache: int) -> None:
-    refused = [MinerUnreachable("connection refused")] * 100
+    refused = [MinerUnreachable("connection refused")] * 1000
     script = Script(MINERS, faults={("request_forecast", GONE): refused})
     result = await play(skipping, script, cache)
     assert (result.verified, result.faults) == (2, 1)
@@ -95,7 +95,7 @@ async def test_a_miner_that_is_down_and_then_up_is_scored(skipping: WorkflowEnvi
 async def test_a_commitment_that_was_only_pushed_counts_although_every_call_failed(
     skipping: WorkflowEnvironment, cache: int
 ) -> None:
-    script = Script(MINERS, faults={("request_forecast", GONE): [BadAnswer("unsigned")] * 100})
+    script = Script(MINERS, faults={("request_forecast", GONE): [BadAnswer("unsigned")] * 1000})
     script.record(GONE)
     result = await play(skipping, script, cache)
     assert (result.verified, result.faults) == (3, 0)
@@ -234,7 +234,7 @@ async def test_a_deadline_that_can_move_no_more_voids_the_run(skipping: Workflow
 
 
 async def test_the_last_word_of_an_absent_miner_is_kept(skipping: WorkflowEnvironment, cache: int) -> None:
-    script = Script(MINERS, faults={("request_forecast", GONE): [MinerUnreachable("refused")] * 100})
+    script = Script(MINERS, faults={("request_forecast", GONE): [MinerUnreachable("refused")] * 1000})
     await play(skipping, script, cache)
     words = [(word.hotkey, word.fault.code) for word in script.calls["record_last_word"]]
     assert words == [(GONE, "MinerUnreachable")]
@@ -243,7 +243,7 @@ async def test_the_last_word_of_an_absent_miner_is_kept(skipping: WorkflowEnviro
 async def test_a_call_that_our_own_queue_held_back_proves_nobody_absent(
     skipping: WorkflowEnvironment, cache: int
 ) -> None:
-    held_back = [ActivityTimeout("never started")] * 100
+    held_back = [ActivityTimeout("never started")] * 1000
     script = Script(MINERS, faults={("request_forecast", GONE): held_back})
     await play(skipping, script, cache)
     words = [(word.hotkey, word.fault.cause) for word in script.calls["record_last_word"]]

@@ -48,12 +48,13 @@ async def open_round(environment: WorkflowEnvironment, init_time: datetime) -> N
 
 
 async def publish(environment: WorkflowEnvironment, at: datetime) -> str | None:
-    """The epoch of that instant; answers the code if there was nothing to publish."""
+    """The epoch of that instant, in which no time is skipped; answers the code if there was nothing to publish."""
     await skip_to(environment, at)
     epoch = WeightsEpochInput(epoch=(at - GENESIS) // DAY)
     name = f"weights/test/{epoch.epoch}"
     try:
-        await environment.client.execute_workflow(WeightsEpoch.run, epoch, id=name, task_queue=task_queues.CONTROL)
+        with environment.auto_time_skipping_disabled():
+            await environment.client.execute_workflow(WeightsEpoch.run, epoch, id=name, task_queue=task_queues.CONTROL)
     except WorkflowFailureError as error:
         return failure_of(error).code
     return None

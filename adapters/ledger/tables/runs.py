@@ -132,4 +132,10 @@ class ScoringJobRow(Row):
     facts: Mapped[int]
     faults: Mapped[int]
     updated_at: Mapped[datetime]
-    likeness: Mapped[str | None] = mapped_column(deferred=True)
+
+
+class LikenessRow(Row):
+    __tablename__ = "run_likeness"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
+    likeness: Mapped[str]

@@ -1,4 +1,4 @@
-"""How alike the miners of a run are, beside the pass that compared them.
+"""How alike the miners of each run are.
 
 Revision ID: 0012
 """
@@ -13,8 +13,16 @@ depends_on = None
 
 
 def upgrade():
-    op.add_column("weather_scoring_jobs", sa.Column("likeness", sa.Text(), nullable=True))
+    op.create_table(
+        "run_likeness",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("likeness", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["weather_forecast_runs.run_id"], name=op.f("fk_run_likeness_weather_forecast_runs")
+        ),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run_likeness")),
+    )
 
 
 def downgrade():
-    op.drop_column("weather_scoring_jobs", "likeness")
+    op.drop_table("run_likeness")
