@@ -62,6 +62,11 @@ class Trouble:
     at: datetime
 
 
+def archive_client() -> httpx.AsyncClient:
+    """Each step of a call is bounded here, and the whole of it by the archive's patience."""
+    return httpx.AsyncClient(trust_env=False, timeout=30)
+
+
 class GfsArchive:
     """`base_urls` in order of preference; credentials take no part."""
 

@@ -18,7 +18,7 @@ import httpx
 
 from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock
-from adapters.gfs_archive import GfsArchive
+from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
 from adapters.object_store import LocalObjects, storage_faults
@@ -101,7 +101,7 @@ class Library:
 
     async def _fetch(self, objects: Iterable[InputObject], grid: Grid, heartbeat: Callable[..., None]) -> list[Field]:
         fields: list[Field] = []
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with archive_client() as client:
             archive, decoder = self._archives.gfs(client), self._archives.decoder
             for (cycle, lead_hours), group in groupby(objects, key=lambda one: (one.init_time, one.lead_time_hours)):
                 named = list(group)
@@ -114,7 +114,7 @@ class Library:
         return fields
 
     async def _forecast(self, init_time: datetime, lead_hours: int, grid: Grid, channels: Channels) -> list[Field]:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with archive_client() as client:
             archive = self._archives.gfs(client)
             plan = await archive.plan(init_time, lead_hours, channels)
             messages = await archive.fetch(plan)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
-import httpx
 from temporalio.client import Client
 
 from activities import task_queues
@@ -44,7 +43,7 @@ from adapters.climatology import ZarrClimatology
 from adapters.clock import SystemClock
 from adapters.egress import Egress
 from adapters.forecast_reader import ForecastReader
-from adapters.gfs_archive import GfsArchive
+from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.ledger.engine import Ledger
 from adapters.log_client import LogClient
@@ -191,7 +190,7 @@ def _peers(wiring: Wiring) -> LedgerPeers:
 def _acquire(wiring: Wiring) -> Activities:
     settings = wiring.settings
     archives = Archives(
-        gfs=GfsArchive(settings.gfs_base_urls, settings.gfs_product, httpx.AsyncClient(), wiring.clock),
+        gfs=GfsArchive(settings.gfs_base_urls, settings.gfs_product, archive_client(), wiring.clock),
         decoder=wiring.grib,
         reanalysis=ZarrReanalysis(_given(settings.era5_zarr_url, "era5_zarr_url")),
         climatology=ZarrClimatology(_given(settings.climatology_url, "climatology_url")),

@@ -18,7 +18,7 @@ from activities import documents, task_queues
 from activities.messages.run import CampaignRef, ForecastRunInput, FreezeRoster, Inputs, OpenCommitWindow, Run
 from adapters.clock import SystemClock
 from adapters.egress import Egress
-from adapters.gfs_archive import GfsArchive
+from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
 from adapters.ledger.engine import upgrade
 from adapters.ledger.values import RecordedCommitment
@@ -115,7 +115,7 @@ class Validator:
 
     async def _fetch(self, cycle: datetime) -> FetchedFields:
         wiring, layout = self.wiring, self.layout
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with archive_client() as client:
             archive = GfsArchive(wiring.settings.gfs_base_urls, wiring.settings.gfs_product, client, wiring.clock)
             return await fetch_fields(archive, wiring.grib, wiring.store, layout.grid_value, cycle, 0, layout.fields())
 

@@ -47,6 +47,7 @@ FIVE_MINUTES = timedelta(minutes=5)
 NOT_YET = TruthNotYetAvailable("not yet", retry_after=timedelta(hours=6))
 
 
+# long: a list of cases
 async def record() -> None:
     """Every case on a server of its own."""
     await _run("happy", Script(MINERS, pushes={ALONE}), {ALONE: "pushed", LATE: "pulled"}, ("day1", "plain"))

@@ -19,7 +19,6 @@ from activities.children import TemporalChildren
 from activities.faults import FaultInterceptor
 from activities.messages.base import Ref
 from activities.messages.miner import (
-    DeliverReceipt,
     ManifestVerified,
     MinerAnswer,
     MinerCall,
@@ -105,6 +104,7 @@ class Planet:
         """From 0.9 of the first miner down to 0.3."""
         return 0.9 - 0.6 * list(self.keys).index(hotkey) / max(1, self.count - 1)
 
+    # long: the parts of a validator
     def activities(self) -> list[Any]:
         """Of the ledger all that `control` and `publish` do, of the world only doubles."""
         clock, defaults = ServerClock(), _defaults()
@@ -156,10 +156,6 @@ class Miners(FakeMiners):
     @activity.defn
     async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
         return await self.request_forecast(request.target)
-
-    @activity.defn
-    async def deliver_receipt(self, request: DeliverReceipt) -> None:
-        pass
 
     @activity.defn
     async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:

@@ -60,6 +60,7 @@ async def publish(environment: WorkflowEnvironment, at: datetime) -> str | None:
     return None
 
 
+# long: one long story
 @pytest.mark.timeout(400 if LONG else 120)
 async def test_overlapping_rounds_all_close_and_each_epoch_has_its_weights(
     skipping: WorkflowEnvironment, ledger: Ledger, tmp_path: Path

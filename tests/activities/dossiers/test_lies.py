@@ -143,7 +143,7 @@ def test_a_fault_of_day_1_that_is_not_told_is_named(run: JudgedRun, tmp_path: Pa
     for key, part in ((BOB, "fault QualityControlFailed of 10u at 6 h"), (EVE, "fault BaselineClone of * at -1 h")):
         forged = Unpacked.of(write(run, key.hotkey, tmp_path / "whole", key=None))
         number = 0 if key is EVE else place(forged, "day1_qc", 6, "10u", role="faults")
-        forged.change("faults", put(f"documents/{number}/code", "ObjectAbsent"))
+        forged.change("faults", put(f"documents/{number}/code", "ExactClone" if key is EVE else "ObjectAbsent"))
         forged.bind()
         assert broken(forged.save(tmp_path / "forged"), key.hotkey) == part
 

@@ -43,6 +43,7 @@ MINERS = ((ALICE, 0.25), (BOB, 0.5), (CAROL, 1.0))
 GOLDEN = (0.452380952381, 0.309523809524, 0.238095238095)
 
 
+# long: the columns of a fact
 def past_run(validator: Validator, opened: Opened, number: int, closed_at: datetime, errors: Any = MINERS) -> None:
     """A closed round, `number` cycles before, in which miners erred as they are said to."""
     init_time = T0 - timedelta(hours=6 * number)
@@ -133,6 +134,7 @@ def commit(opened: Opened, validator: Validator, key: PrivateKey) -> None:
         record_commitment(session, VALIDATOR, received)
 
 
+# long: one story from members to rows
 def test_the_ensemble_is_the_mean_by_the_golden_weights_scored_and_written_once(competition: Competition) -> None:
     weighed = competition.weigh()
     built = competition.build(weighed)
