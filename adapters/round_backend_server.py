@@ -65,7 +65,7 @@ class ReferenceBackend:
 
     def __init__(self, database: Path, token: str | None = None) -> None:
         self._database, self._token = database, token
-        self._troubles: list[tuple[Trouble, int | None]] = []
+        self.troubles: list[tuple[Trouble, int | None]] = []
         self._lock = Lock()
         with self.connected() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -80,7 +80,7 @@ class ReferenceBackend:
     def befall(self, *troubles: Trouble) -> None:
         """These troubles from now on, and no others."""
         with self._lock:
-            self._troubles = [(trouble, trouble.times) for trouble in troubles]
+            self.troubles = [(trouble, trouble.times) for trouble in troubles]
 
     @contextmanager
     def connected(self) -> Generator[sqlite3.Connection]:
@@ -158,9 +158,9 @@ class ReferenceBackend:
 
     def _take(self, method: str, subject: str) -> Trouble | None:
         with self._lock:
-            for position, (trouble, left) in enumerate(self._troubles):
+            for position, (trouble, left) in enumerate(self.troubles):
                 if trouble.method == method and re.search(trouble.matches, subject) and left != 0:
-                    self._troubles[position] = (trouble, None if left is None else left - 1)
+                    self.troubles[position] = (trouble, None if left is None else left - 1)
                     return trouble
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -47,11 +48,11 @@ class Teller:
         self.tell(("start_round", "1", {"opens_at": "now"}), run=run)
         return run
 
-    def tell(self, *told: tuple[Operation, str, dict[str, object]], run: str = RUN) -> None:
+    def tell(self, *told: tuple[Operation, str, Mapping[str, object]], run: str = RUN) -> None:
         with self.ledger.begin() as session:
             row = runs.changed_run(session, run)
             for operation, item, body in told:
-                outbox.enqueue(session, row, operation, item, body)
+                outbox.enqueue(session, row, operation, item, dict(body))
 
     def agents(self, count: int, run: str = RUN) -> None:
         self.tell(*(("start_agent_run", job_id("test", run, f"{n}"), {"uid": n}) for n in range(count)), run=run)
@@ -64,7 +65,7 @@ class Teller:
         with self.ledger.begin() as session:
             runs.close_run(session, run, void)
 
-    def deliver(self, run: str = RUN) -> datetime | None:
+    def deliver(self, run: str = RUN, *, proves: bool = True) -> datetime | None:
         """One delivery; when the next is due, whether it was answered or is Temporal's to retry."""
         backend = RoundBackend(self.url, self.token) if self.url else None
         activity = LedgerOutbox(self.ledger, backend, self.clock).deliver_outbox
@@ -73,7 +74,8 @@ class Teller:
         except SinkUnavailable as unavailable:
             assert unavailable.retry_after is not None
             next_at = self.clock.now() + unavailable.retry_after
-        self.prove()
+        if proves:
+            self.prove()
         return next_at
 
     def until(self, instant: datetime | None) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ NEVER_PARKED = {
 ALL = [(rule, *answer) for rule, answers in NEVER_PARKED.items() for answer in answers]
 
 
-def answers(status: int, code: str | None, count: int = 12, **reply: object) -> list[round_backend.Verdict]:
+def answers(status: int, code: str | None, count: int = 12, **reply: Any) -> list[round_backend.Verdict]:
     """The verdicts on equal answers in a row."""
     judged = [verdict(Reply(status, code, **reply), "", 0)]
     while len(judged) < count:
