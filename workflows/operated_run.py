@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Literal
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -22,7 +21,6 @@ from workflows.run_children import OpenedRun
 from workflows.run_passes import RunPasses
 
 VERBS = ("hold", "rerun", "skip", "accept", "void")
-Ended = Literal["operator", "review"]
 
 
 class Withdrawn(Exception):
@@ -66,7 +64,8 @@ class OperatedRun:
     @workflow.query
     def why(self) -> Why:
         """What the run waits for, until when, and which verbs help."""
-        return self._why
+        verbs = () if self._outcome else ("release", *VERBS[1:]) if self._held_by else VERBS
+        return self._why.model_copy(update={"verbs": verbs})
 
     @workflow.signal
     async def miner_deregistered(self, gone: MinerDeregistered) -> None:
@@ -195,7 +194,6 @@ class OperatedRun:
     ) -> None:
         if stage != self._why.stage:
             workflow.upsert_search_attributes([display.STAGE.value_set(stage)])
-        verbs = () if self._outcome else ("release", *VERBS[1:]) if self._held_by else VERBS
         self._why = Why(
             stage=stage,
             waiting_for=waiting_for,
@@ -203,6 +201,5 @@ class OperatedRun:
             since=workflow.now(),
             until=until,
             last_fault=fault,
-            verbs=verbs,
         )
-        workflow.set_current_details(display.details(self._why, self.progress()))
+        workflow.set_current_details(display.details(self.why(), self.progress()))

@@ -21,7 +21,7 @@ from adapters.temporal_client import connect
 from protocol import names
 from starter.embedded import NAMESPACE
 from tests.workflows.dev_server import dev_server, listed, pod
-from tests.workflows.fakes import Script
+from tests.workflows.fakes import FakeOperator, Script
 
 pytestmark = pytest.mark.server
 
@@ -155,6 +155,35 @@ async def test_a_cycle_that_a_schedule_names_twice_is_one_run(temporal: Cli, cli
         assert datetime.now(UTC) - names.parse_run_id(open_run).init_time < timedelta(hours=9, minutes=31)
         assert (await temporal("temporal schedule delete --schedule-id forecasts")).code == 0
         await client.get_workflow_handle(open_run).cancel()
+
+
+async def test_the_page_on_operating_is_true_of_the_stock_command(temporal: Cli, client: Client) -> None:
+    run_id = names.run_id(MIDNIGHT, "held")
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    why, hold, skip, release = (
+        line.replace("forecast/2026-11-22T18Z", run_id) + " --output json"
+        for line in page.splitlines()
+        if line.startswith("temporal ")
+    )
+    given = run_input(MIDNIGHT, campaign={"name": "held"})
+    script = Script(MINERS, commit_wait=timedelta(hours=1))
+    async with pod(client, script, FakeOperator(script)):
+        assert (await temporal(f"{START} --workflow-id {run_id} --input {given}")).code == 0
+        await listed(client, f'BarographMiner = "{MINERS[1]}" AND BarographRun = "{run_id}"', 1)
+        assert (await temporal(hold)).document["result"]["verb"] == "hold"
+        assert (await temporal.query(run_id, "status"))["held_by"] == "ada"
+        told = (await temporal(why)).document["queryResult"][0]
+        assert (told["kind"], told["waiting_for"], "release" in told["verbs"]) == (
+            "miner",
+            "commitments of 2 miners",
+            True,
+        )
+        again = await temporal(hold)
+        assert again.code == 1 and "the run is held by ada" in again.out + again.error
+        assert (await temporal(skip)).document["result"]["dry_run"] is True
+        assert (await temporal(release)).code == 0
+        assert (await temporal.query(run_id, "status"))["held_by"] is None
+        await client.get_workflow_handle(run_id).cancel()
 
 
 @pytest.mark.parametrize(("workflow_id", "given", "named"), REFUSED)
