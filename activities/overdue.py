@@ -10,7 +10,7 @@ from sqlalchemy import select
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.messages.run import CloseRun, ForecastRunInput, Run
+from activities.messages.run import CloseRun, ForecastRunInput
 from activities.messages.weights import OverdueSettled
 from activities.signatures.runs import RunOpening, RunRecords
 from adapters.ledger.engine import Ledger
@@ -62,9 +62,7 @@ class OverdueRounds:
         if not rows:
             return []
         first = next(iter(rows))
-        lasts = Run.model_validate(rows[first].config)
-        limit = as_of - (lasts.close_by - max(lasts.truth_due(max(lasts.final_lead_hours)), lasts.opened_at))
-        limit -= lasts.truth_due(max(lasts.final_lead_hours)) - first
+        limit = as_of - (rows[first].close_by - first)
         count = max(0, (limit - first) // self.cadence + 1)
         missing = [cycle for n in range(count) if (cycle := first + n * self.cadence) not in rows]
         return [self._never_opened(cycle, at) for cycle in missing]

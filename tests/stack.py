@@ -73,16 +73,25 @@ async def running(
     ports: Ports,
     settings: Mapping[str, str],
     on_event: Callable[[Event], None] = log_event,
+    *,
+    live: bool = False,
 ) -> AsyncGenerator[Stack]:
-    """All processes on a fresh folder; with the same ports every such folder has the same roster."""
+    """All processes on a fresh folder; with the same ports every such folder has the same roster.
+
+    For live runs there is a publisher too, and the time of the archive can be set.
+    """
     folder = open_state_folder(root, temporal_server.binary_version(temporal_server.find_binary()))
     try:
         grids = written_grid(root / "grids")
         for name in (VALIDATOR, REQUESTS, *(f"miner-{miner.name}" for miner in MINERS)):
             _key(name).save(folder.key_file(name))
         world = World(grid=GRID, grid_folder=grids)
-        embedded = EmbeddedStack(folder, ports, world, MINERS, settings={**HASTE, **settings}, durable=False)
+        chosen = {**HASTE, **settings}
+        embedded = EmbeddedStack(folder, ports, world, MINERS, settings=chosen, durable=False, publishes=live)
         embedded.write_files()
+        if live:
+            archive = root / "archive.json"
+            archive.write_text(json.dumps(json.loads(archive.read_text()) | {"now_is_settable": True}))
         async with supervise(embedded.processes(), LIMITS, folder.lock, on_event) as supervisor:
             yield Stack(embedded, supervisor, await connect(embedded.temporal_address, NAMESPACE))
     finally:
