@@ -92,6 +92,7 @@ class Planet:
     lost: datetime | None = None
     late: datetime | None = None
     late_by: timedelta = timedelta(days=5)
+    asked: list[str] = field(default_factory=list)
     store: LocalObjects = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,6 +149,7 @@ class Miners(FakeMiners):
 
     @activity.defn
     async def request_forecast(self, request: MinerCall) -> MinerAnswer:
+        self.planet.asked.append(request.hotkey)
         call = documents.call(self.planet.store, request.call)
         data = offer(call, self.planet.catalog.layout(GRID), self.planet.keys[request.hotkey])
         kept = documents.put(self.planet.store, data.canonical)
