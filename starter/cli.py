@@ -28,6 +28,7 @@ app.add_typer(runs.app, name="run")
 app.add_typer(serve.miners, name="miners")
 app.add_typer(serve.archive, name="archive")
 app.add_typer(operate.database, name="db")
+app.add_typer(operate.ledger, name="ledger")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(schedules.retention, name="retention")
 

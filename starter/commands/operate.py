@@ -1,4 +1,4 @@
-"""`barograph doctor` and `barograph db`."""
+"""`barograph doctor`, `barograph db` and `barograph ledger`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from starter.commands.options import STATE, Json, State
+from starter.commands.options import STATE, Json, RunId, State
 from starter.output import emit
 
 app = typer.Typer()
 database = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+ledger = typer.Typer(help="What the ledger holds.", no_args_is_help=True)
 
 
 @app.command()
@@ -41,3 +42,13 @@ def upgrade(
     before, head = engine.revisions(url)
     engine.upgrade(url)
     emit({"ledger": engine.address(url), "before": before, "after": head}, as_json=as_json)
+
+
+@ledger.command()
+def digest(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
+    """One digest of all that a run came to; equal on two machines if their facts, faults and scores are."""
+    from adapters.ledger.digest import ledger_digest
+    from starter import client
+
+    with client.reading(client.client_settings(state)) as session:
+        emit({"run_id": run_id, "digest": ledger_digest(session, run_id)}, as_json=as_json)

@@ -18,6 +18,7 @@ from adapters.ledger.values import FaultRecord
 from adapters.ledger.views import board_rows, run_summary
 from protocol.names import pass_workflow_id
 from starter.commands.run_states import sentence
+from weather.faults.second_chances import second_chance
 
 Document = dict[str, Any]
 ALL = "*"
@@ -47,7 +48,7 @@ def run_told(session: Session, run_id: str) -> Document:
     if summary is None:
         return {}
     counts = {name: getattr(summary, name) for name in ("miners", "responses", "commitments", "facts", "faults")}
-    return _columns(summary.run) | counts
+    return _columns(summary.run) | counts | {"why": sentence(session, summary.run)}
 
 
 def open_passes(session: Session, run_id: str) -> dict[str, ScoringJobRow]:
@@ -110,9 +111,17 @@ def faults_told(session: Session, run_id: str, only: str | None) -> list[Documen
             "scope": _scope(group),
             "effect": EFFECTS[group[0].effect],
             **group[0].model_dump(include={"code", "cause", "detail", "found", "expected"}),
+            **_second_chance(group[0]),
         }
         for group in groups
     ]
+
+
+def _second_chance(fault: FaultRecord) -> Document:
+    """What is tried again of itself, and what an operator may do."""
+    early = second_chance(fault.code, "commit") if fault.lead_hours < 0 else None
+    row = early or second_chance(fault.code, "transfer") or second_chance(fault.code, "commit")
+    return {"tried_again": row.automatic if row else "nothing", "verbs": ", ".join(row.verbs) if row else ""}
 
 
 def _faulty(faults: list[FaultRecord]) -> str:

@@ -85,7 +85,9 @@ def why(
         parts = [miner_workflow_id(run_id, hotkey)] if hotkey else reports.open_passes(session, run_id)
         miners, faults = reports.miners_told(session, run_id, hotkey), reports.faults_told(session, run_id, hotkey)
     answers = _answers(settings, told, [run_id, *parts])
-    shown = {name: told.get(name) for name in ("run_id", "status", "outcome", "outcome_reason")} | answers.pop(run_id)
+    shown = {name: told.get(name) for name in ("run_id", "status", "outcome", "outcome_reason", "why")} | answers.pop(
+        run_id
+    )
     waiting = [{"workflow_id": workflow_id, **answer} for workflow_id, answer in answers.items()]
     emit({**shown, "waiting": waiting, "miners": miners, "faults": faults}, as_json=as_json)
 

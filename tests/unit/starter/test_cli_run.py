@@ -213,6 +213,8 @@ def test_every_failed_and_zero_state_has_a_sentence_and_its_evidence(
         "detail": "none by the deadline",
         "found": "processing",
         "expected": "a commitment",
+        "tried_again": "calls and polls, ever rarer",
+        "verbs": "",
     }
     assert (why["waiting_for"], why["waiting"]) == ("nothing: closed (complete)", [])
 
