@@ -28,7 +28,7 @@ test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/fuzz
 
 chaos: setup
-	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks
+	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks tests/workflows/test_many_rounds.py
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -28,7 +28,11 @@ from tests.stack import Stack, child_of, running, schedules, seen
 from workflows.forecast_run import ForecastRun
 from workflows.weights_epoch import WeightsEpoch
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif("BAROGRAPH_LONG" not in os.environ, reason="takes eight minutes: `make chaos`"),
+]
 
 SEAMS = Path(__file__).parent / "seams"
 TOKEN = "t0ken"
