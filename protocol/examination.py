@@ -128,14 +128,24 @@ def _log(body: bytes, answer: CommitmentAnswer, validator: str) -> RunLog:
     head, entry = log.tree_head, answer.receipt.entry
     require("log: tree head", log.holds(entry.network, validator), True)
     require("log: consistency proof", growth_holds(answer.tree_head, head, log.consistency_proof), True)
+    check_leaves(log, entry.network, entry.run_id)
+    return log
+
+
+def check_leaves(log: RunLog, network: str, run_id: str) -> None:
+    """Each leaf is one of the run, and in the tree of the head.
+
+    Raises:
+        DossierBroken: the first that is not.
+    """
+    head = log.tree_head
     for leaf in log.leaves:
         part = f"log: {leaf.entry.kind}"
-        require(part, (leaf.entry.network, leaf.entry.run_id), (entry.network, entry.run_id))
+        require(part, (leaf.entry.network, leaf.entry.run_id), (network, run_id))
         proof = [bytes.fromhex(sibling) for sibling in leaf.inclusion_proof]
         place = (leaf.leaf_index, head.tree_size)
         held = merkle.inclusion_holds(entry_hash(leaf.entry), place, proof, bytes.fromhex(head.root_hash))
         require(part, held, True)
-    return log
 
 
 def _call(body: bytes, commitment: Commitment, answer: CommitmentAnswer, log: RunLog) -> ForecastRequestData:

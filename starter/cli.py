@@ -23,6 +23,7 @@ app = typer.Typer(
 for commands in (stack.app, serve.app, operate.app, verify.app, conform.app):
     app.add_typer(commands)
 runs.app.command("dossier")(verify.dossier)
+runs.app.command("bundle")(verify.bundle)
 verbs.add_to(runs.app)
 app.add_typer(runs.app, name="run")
 app.add_typer(serve.miners, name="miners")

@@ -1,4 +1,4 @@
-"""`barograph verify-receipt`, `verify-dossier`, `run dossier`: proofs for who trusts two hotkeys and nobody."""
+"""`barograph verify-…`, `run dossier`, `run bundle`: proofs for who trusts two hotkeys and nobody."""
 
 from __future__ import annotations
 
@@ -89,6 +89,56 @@ def dossier(
         validator = origin.run.validator_hotkey
     written = {"dossier": out, "sha256": sha256, "size_bytes": out.stat().st_size}
     emit(written | {"run_id": run_id, "miner": hotkey, "validator": validator}, as_json=as_json)
+
+
+@app.command()
+def verify_round(
+    run_id: RunId,
+    bundle: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="As `barograph run bundle` wrote it.")],
+    validator: Validator,
+    as_json: Json = False,
+) -> None:
+    """Compute scores and weights of a closed round again; 1 names what differs, 2 what the bundle lacks."""
+    from protocol.bundle import lacking, verify_round
+    from protocol.dossier import DossierBroken
+
+    body = bundle.read_bytes()
+    try:
+        if missing := lacking(body):
+            emit({"holds": False, "lacks": missing}, as_json=as_json)
+            raise typer.Exit(2)
+        proved = verify_round(body, run_id, validator)
+    except DossierBroken as broken:
+        _refused(broken, as_json=as_json)
+        raise typer.Exit(1) from broken
+    told = {"outcome": proved.outcome, "coverage": proved.coverage, "miners": len(proved.roster)}
+    emit({"holds": True, **told, "facts": len(proved.facts), "vectors": len(proved.vectors)}, as_json=as_json)
+
+
+def bundle(
+    run_id: RunId,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Write what proves scores and weights of a closed round into one file."""
+    from adapters.bundle import Archive, write_bundle
+    from adapters.catalog import Catalog
+    from adapters.clock import SystemClock
+    from adapters.object_store import open_object_store
+    from protocol.identity import PrivateKey
+    from starter import client
+    from weather.faults import PrerequisiteMissing
+
+    settings = client.client_settings(state)
+    if settings.hotkey_path is None:
+        raise PrerequisiteMissing("BAROGRAPH_HOTKEY_PATH is not set: the validator signs the head of its log")
+    key, now = PrivateKey.load(settings.hotkey_path), SystemClock().now()
+    store, catalog = open_object_store(settings.object_store), Catalog(settings.grid_folder)
+    with client.reading(settings) as session:
+        written = write_bundle(out, Archive(session, store, catalog, key, now), run_id)
+    told = {"bundle": out, "size_bytes": out.stat().st_size, "run_id": run_id, "validator": key.hotkey}
+    emit(told | {"facts": len(written.facts), "vectors": len(written.vectors)}, as_json=as_json)
 
 
 def _refused(broken: DossierBroken, *, as_json: bool) -> typer.Exit:
