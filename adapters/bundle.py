@@ -48,6 +48,7 @@ class Archive:
     now: datetime
 
 
+# long: the members of a bundle
 def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
     """Write the file of a closed round.
 

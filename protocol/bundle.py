@@ -21,7 +21,7 @@ from protocol.messages import ForecastRequestData
 from protocol.receipt import RunSealed, commitments_digest
 from protocol.registry import Roster, RosterEntry
 from protocol.run_record import Scored, run_record
-from protocol.weight_inputs import WeightInputs
+from protocol.weight_inputs import CountedRound, WeightInputs
 from weather.cases import CaseKey
 from weather.ranking import ranking
 from weather.round_score import Closing, FaultScope, RunRecord, decide_close
@@ -89,6 +89,7 @@ def verify_round(body: bytes, run_id: str, validator: str) -> RoundBundle:
     return bundle
 
 
+# long: the order of the checks
 def _check_log(bundle: RoundBundle, validator: str) -> ScoreSpec:
     """The log binds call, roster, commitments, secret, facts and faults; the call binds the score spec."""
     with holding("log"):
@@ -147,6 +148,7 @@ def _check_vector(part: str, vector: VectorProof, bundle: RoundBundle, closing: 
         inputs = WeightInputs.of_value(vector.inputs)
         require(f"{part}: inputs", inputs.digest, vector.input_digest)
         states = [_state(one) for one in vector.rounds]
+        require(f"{part}: rounds", tuple(map(CountedRound.of, states)), inputs.rounds)
         require(f"{part}: shares", vector.shares, inputs.shares(states))
         (ours,) = (state for state in states if state.run_id == bundle.run_id)
         require(f"{part}: scores", dict(ours.totals), closing.round_scores)

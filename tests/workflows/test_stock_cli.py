@@ -157,6 +157,7 @@ async def test_a_cycle_that_a_schedule_names_twice_is_one_run(temporal: Cli, cli
         await client.get_workflow_handle(open_run).cancel()
 
 
+# long: one story, line by line
 async def test_the_page_on_operating_is_true_of_the_stock_command(temporal: Cli, client: Client) -> None:
     run_id = names.run_id(MIDNIGHT, "held")
     page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()

@@ -37,6 +37,7 @@ class Seams(importlib.abc.MetaPathFinder):
         return spec
 
 
+# long: one wrapper for functions and one for coroutines
 def die_at(name, moment, done):
     """The change that puts a deadly function in the place of `name`."""
 
