@@ -140,7 +140,7 @@ async def play(
             "SEAM": seam,
             "SEAM_DONE": str(root / "killed"),
             "TRUTH_DELAY_HOURS": "-300",
-            "WEATHER_VERIFICATION_WAIT_MINUTES": str(12 / 60),
+            "WEATHER_VERIFICATION_WAIT_MINUTES": str(20 / 60),
             "BAROGRAPH_MIN_COMMIT_WINDOW_MINUTES": "0.05",
             "BAROGRAPH_ROUND_BACKEND_URL": url,
             "BAROGRAPH_ROUND_BACKEND_TOKEN": TOKEN,
