@@ -59,6 +59,7 @@ class MinerForecast:
         if self._calling:
             self._calling.cancel()
         await asking
+        await self._deadline_is_final(request)
         verdict = await self._verdict(request)
         await workflow.execute_activity_method(
             MinerRecords.settle_miner,
@@ -75,6 +76,12 @@ class MinerForecast:
         )
         return self._result(request, verdict)
 
+    async def _deadline_is_final(self, request: MinerForecastInput) -> None:
+        """A commitment that came late is in time if a fault of ours moves the deadline; the seal decides."""
+        if self._recorded and not self._recorded.in_time and request.generation == 1:
+            self._stand("the seal: its commitment came late", self._deadline + request.run.seal_grace)
+            await workflow.wait_condition(lambda: self._sealed)
+
     @workflow.signal
     def commitment_recorded(self, recorded: CommitmentRecorded) -> None:
         """The validator's HTTP side stored a commitment."""
@@ -88,7 +95,7 @@ class MinerForecast:
     @workflow.signal
     def sealed(self, sealed: MinerSealed) -> None:
         """The commit window is closed."""
-        self._recorded = self._recorded or sealed.recorded
+        self._recorded = sealed.recorded or self._recorded
         self._sealed = True
 
     @workflow.query

@@ -164,7 +164,7 @@ class FakeChildren(Children):
             if request.moved_to:
                 await handle.signal("deadline_moved", DeadlineMoved(to=request.moved_to))
             else:
-                await handle.signal("sealed", MinerSealed(recorded=self.script.commitments.get(hotkey)))
+                await handle.signal("sealed", MinerSealed(recorded=self.script.sealed(hotkey)))
 
     @activity.defn
     async def adopt_child(self, request: AdoptChild) -> Adopted:

@@ -57,3 +57,8 @@ class Script:
             commitment=REF, commitment_digest=DIGEST, leaf_index=leaf, in_time=hotkey not in self.late, receipt=REF
         )
         return self.commitments.setdefault(hotkey, recorded)
+
+    def sealed(self, hotkey: str) -> CommitmentRecorded | None:
+        """What stands at the seal; a deadline that moved makes a late commitment one in time."""
+        recorded = self.commitments.get(hotkey)
+        return recorded.model_copy(update={"in_time": True}) if recorded and self.moves else recorded

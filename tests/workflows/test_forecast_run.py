@@ -215,6 +215,14 @@ async def test_the_queries_say_what_the_run_waits_for(skipping: WorkflowEnvironm
     assert status.progress.passes_done == status.progress.passes_total == 2
 
 
+async def test_a_late_commitment_is_in_time_once_a_fault_of_ours_moved_the_deadline(
+    skipping: WorkflowEnvironment, cache: int
+) -> None:
+    script = Script(MINERS, late={GONE}, moves=1)
+    result = await play(skipping, script, cache)
+    assert (result.verified, result.faults) == (3, 0)
+
+
 async def test_a_deadline_that_moves_gives_everybody_another_round(skipping: WorkflowEnvironment, cache: int) -> None:
     """Our outage over the last poll: after the second move the miner is reached, and nobody is at fault."""
     down = [EgressDown("no route")] * 8

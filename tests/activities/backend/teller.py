@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
@@ -26,9 +28,15 @@ TOKEN = "t0ken"
 CLOSED = T0 + timedelta(days=17)
 
 
-def evaluation(number: int) -> tuple[Operation, str, dict[str, object]]:
+def evaluation(number: int) -> tuple[Operation, str, dict[str, Any]]:
     item = f"ce244283-4c13-5d50-8d4a-{number:012d}"
     return "add_evaluation", item, {"evaluation_id": item, "score": number}
+
+
+@cache
+def client(url: str | None, token: str | None) -> RoundBackend | None:
+    """Costly to make: it reads the trust store."""
+    return RoundBackend(url, token) if url else None
 
 
 @dataclass
@@ -67,8 +75,7 @@ class Teller:
 
     def deliver(self, run: str = RUN, *, proves: bool = True) -> datetime | None:
         """One delivery; when the next is due, whether it was answered or is Temporal's to retry."""
-        backend = RoundBackend(self.url, self.token) if self.url else None
-        activity = LedgerOutbox(self.ledger, backend, self.clock).deliver_outbox
+        activity = LedgerOutbox(self.ledger, client(self.url, self.token), self.clock).deliver_outbox
         try:
             next_at = ActivityEnvironment().run(activity, DeliverOutbox(run_id=run)).next_at
         except SinkUnavailable as unavailable:

@@ -10,6 +10,7 @@ import pytest
 from adapters.round_backend_server import Trouble
 from tests.activities.backend.teller import Teller, evaluation
 
+pytestmark = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 Answers = list[tuple[int, dict[str, Any]]]
 PARKED: Answers = [
     (409, {"code": "key-reused"}),

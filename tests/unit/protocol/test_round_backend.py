@@ -81,9 +81,9 @@ ALL = [(rule, *answer) for rule, answers in NEVER_PARKED.items() for answer in a
 
 def answers(status: int, code: str | None, count: int = 12, **reply: Any) -> list[round_backend.Verdict]:
     """The verdicts on equal answers in a row."""
-    judged = [verdict(Reply(status, code, **reply), "", 0)]
+    judged = [verdict(Reply(status, code), "", 0)]
     while len(judged) < count:
-        judged.append(verdict(Reply(status, code, **reply), judged[-1].rule.name, judged[-1].attempts))
+        judged.append(verdict(Reply(status, code), judged[-1].rule.name, judged[-1].attempts))
     return judged
 
 
