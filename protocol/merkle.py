@@ -41,12 +41,7 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
     """
     if not 0 <= index < size:
         raise ValueError(f"there is no leaf {index} in a tree of {size}")
-    path, begin, end = [], 0, size
-    while end - begin > 1:
-        split = begin + _split(end - begin)
-        path.append((split, end) if index < split else (begin, split))
-        begin, end = (begin, split) if index < split else (split, end)
-    return path[::-1]
+    return _siblings((index, index + 1), size)
 
 
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
@@ -63,18 +58,10 @@ def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes],
     index, size = place
     if not 0 <= index < size:
         return False
-    last, reached = size - 1, leaf
-    for sibling in proof:
-        if not last:
-            return False
-        if index % 2 or index == last:
-            reached = _node(sibling, reached)
-            while not index % 2 and index:
-                index, last = index >> 1, last >> 1
-        else:
-            reached = _node(reached, sibling)
-        index, last = index >> 1, last >> 1
-    return not last and reached == root
+    spans, reached = inclusion_spans(index, size), leaf
+    for (begin, _), sibling in zip(spans, proof, strict=False):
+        reached = _node(reached, sibling) if begin > index else _node(sibling, reached)
+    return len(proof) == len(spans) and reached == root
 
 
 def consistency_spans(first: int, second: int) -> list[Span]:
@@ -85,12 +72,8 @@ def consistency_spans(first: int, second: int) -> list[Span]:
     """
     if not 1 <= first <= second:
         raise ValueError(f"a tree of {second} has no prefix of {first}")
-    path, begin, end = [], 0, second
-    while end != first:
-        split = begin + _split(end - begin)
-        path.append((split, end) if first <= split else (begin, split))
-        begin, end = (begin, split) if first <= split else (split, end)
-    return ([(begin, end)] if begin else []) + path[::-1]
+    begin = first & (first - 1) if first < second else 0  # of the last subtree that the first leaves fill
+    return ([(begin, first)] if begin else []) + _siblings((begin, first), second)
 
 
 def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
@@ -107,28 +90,35 @@ def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof:
     first, second = sizes
     if first == second:
         return roots[0] == roots[1] and not proof
-    if not 1 <= first < second or not proof:
+    if not 1 <= first < second or len(proof) != len(spans := consistency_spans(first, second)):
         return False
-    path = [roots[0], *proof] if first & (first - 1) == 0 else list(proof)
-    index, last = first - 1, second - 1
-    while index % 2:
-        index, last = index >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if not last:
-            return False
-        if index % 2 or index == last:
+    steps = list(zip(spans, proof, strict=True))
+    old = new = roots[0] if spans[0][1] != first else steps.pop(0)[1]
+    for (begin, _), sibling in steps:
+        if begin < first:
             old, new = _node(sibling, old), _node(sibling, new)
-            while not index % 2 and index:
-                index, last = index >> 1, last >> 1
         else:
             new = _node(new, sibling)
-        index, last = index >> 1, last >> 1
-    return not last and (old, new) == roots
+    return (old, new) == roots
 
 
-def _split(size: int) -> int:
+def left_leaves(size: int) -> int:
+    """How many leaves of a tree of at least two stand left of its root."""
     return 1 << (size - 1).bit_length() - 1
+
+
+def _siblings(subtree: Span, size: int) -> list[Span]:
+    """The subtrees beside the path from a subtree to the root, nearest first."""
+    path, begin, end = [], 0, size
+    while (begin, end) != subtree:
+        split = begin + left_leaves(end - begin)
+        if subtree[0] < split:
+            path.append((split, end))
+            end = split
+        else:
+            path.append((begin, split))
+            begin = split
+    return path[::-1]
 
 
 def _node(left: bytes, right: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from protocol.merkle import root_of
+from protocol.merkle import left_leaves, root_of
 
 
 def subset_proof(hashes: Sequence[bytes], chosen: Sequence[int]) -> list[bytes]:
@@ -13,7 +13,7 @@ def subset_proof(hashes: Sequence[bytes], chosen: Sequence[int]) -> list[bytes]:
         return [root_of(hashes)]
     if len(hashes) == 1:
         return []
-    split = _split(len(hashes))
+    split = left_leaves(len(hashes))
     left = [index for index in chosen if index < split]
     right = [index - split for index in chosen if index >= split]
     return [*subset_proof(hashes[:split], left), *subset_proof(hashes[split:], right)]
@@ -36,11 +36,7 @@ def subset_root(size: int, leaves: Mapping[int, bytes], siblings: Iterator[bytes
         return sibling
     if size == 1:
         return leaves[0]
-    split = _split(size)
+    split = left_leaves(size)
     left = {index: leaf for index, leaf in leaves.items() if index < split}
     right = {index - split: leaf for index, leaf in leaves.items() if index >= split}
     return root_of([subset_root(split, left, siblings), subset_root(size - split, right, siblings)])
-
-
-def _split(size: int) -> int:
-    return 1 << (size - 1).bit_length() - 1
