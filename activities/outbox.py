@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -119,7 +120,11 @@ def pass_evaluated(session: Session, request: FinishPass, catalog: Catalog) -> N
     if not _is_told(run) or run.outcome is not None:
         return
     rules = catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
-    record, scored = run_record(session, run.run_id), _facts(session, run.run_id, *task)
+    of_task = [ScoreFactRow.pass_ == task[0], *([] if task[0] == DAY1 else [ScoreFactRow.lead_hours == task[1]])]
+    record = run_record(session, run.run_id, *of_task)
+    scored: defaultdict[str, list[ScoreFact]] = defaultdict(list)
+    for fact in facts.facts_of(session, run.run_id, *of_task):
+        scored[fact.hotkey].append(fact)
     results = _results([case for case in case_set(rules) if _task(case) == task], record)
     known = set(outbox.items_of(session, run.run_id, "add_evaluation"))
     for hotkey, result in results.items():
@@ -129,7 +134,7 @@ def pass_evaluated(session: Session, request: FinishPass, catalog: Catalog) -> N
             "job_id": job,
             "task_id": task_id(run.network, run.run_id, *task),
             "generation": request.generation,
-            "facts_digest": facts_digest(fact for fact in scored if fact.hotkey == hotkey),
+            "facts_digest": facts_digest(scored[hotkey]),
             **result,
         }
         if evaluation["evaluation_id"] not in known:
@@ -162,11 +167,6 @@ def _is_told(run: ForecastRunRow) -> bool:
 
 def _task(case: Case) -> tuple[str, int]:
     return case.key.pass_, 0 if case.key.pass_ == DAY1 else case.key.lead_time_hours
-
-
-def _facts(session: Session, run_id: str, pass_: str, lead_hours: int) -> list[ScoreFact]:
-    of_lead = [] if pass_ == DAY1 else [ScoreFactRow.lead_hours == lead_hours]
-    return facts.facts_of(session, run_id, ScoreFactRow.pass_ == pass_, *of_lead)
 
 
 def _results(cases: Sequence[Case], record: RunRecord) -> dict[str, dict[str, Any]]:

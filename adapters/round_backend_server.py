@@ -12,8 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-import uvicorn
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -73,9 +72,8 @@ class ReferenceBackend:
 
     @property
     def app(self) -> Starlette:
-        """The service; `POST /troubles` sets what befalls it."""
-        troubles = Route("/troubles", self._set_troubles, methods=["POST"])
-        return Starlette(routes=[troubles, Route("/{path:path}", self._serve, methods=["GET", "PUT", "POST"])])
+        """The service."""
+        return Starlette(routes=[Route("/{path:path}", self._serve, methods=["GET", "PUT", "POST"])])
 
     def befall(self, *troubles: Trouble) -> None:
         """These troubles from now on, and no others."""
@@ -86,10 +84,6 @@ class ReferenceBackend:
     def connected(self) -> Generator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._database, isolation_level=None, timeout=10)) as connection:
             yield connection
-
-    async def _set_troubles(self, request: Request) -> Response:
-        self.befall(*TypeAdapter(list[Trouble]).validate_json(await request.body()))
-        return Response(status_code=204)
 
     async def _serve(self, request: Request) -> Response:
         return await run_in_threadpool(self._answer, request, await request.body())
@@ -199,8 +193,3 @@ def _transaction(connection: sqlite3.Connection, fails: bool) -> Generator[None]
 
 def _proof(digest: str) -> dict[str, Any]:
     return {"state": "stored", "body_sha256": digest}
-
-
-def serve(backend: ReferenceBackend, host: str, port: int) -> None:
-    """Block until the process is told to stop."""
-    uvicorn.run(backend.app, host=host, port=port, log_level="warning")

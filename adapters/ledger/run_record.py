@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row, inspect, select
+from sqlalchemy import ColumnElement, Row, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from adapters.ledger.roster import roster_of
@@ -15,12 +15,12 @@ from weather.cases import CaseKey
 from weather.round_score import FaultScope, RunRecord
 
 
-def run_record(session: Session, run_id: str) -> RunRecord:
+def run_record(session: Session, run_id: str, *of_facts: ColumnElement[bool]) -> RunRecord:
     """Facts in force and all faults of a run, without a member of the roster that declined a hindcast."""
-    scored = _rows(session, ScoreFactRow, run_id, ScoreFactRow.truth_version, ScoreFactRow.score)
-    found = _rows(
-        session, FaultRecordRow, run_id, FaultRecordRow.effect, FaultRecordRow.code, FaultRecordRow.recorded_at
-    )
+    of_run = [ScoreFactRow.run_id == run_id, *of_facts]
+    scored = _rows(session, ScoreFactRow, of_run, ScoreFactRow.truth_version, ScoreFactRow.score)
+    evidence = (FaultRecordRow.effect, FaultRecordRow.code, FaultRecordRow.recorded_at)
+    found = _rows(session, FaultRecordRow, [FaultRecordRow.run_id == run_id], *evidence)
     faults = sorted(found, key=lambda row: row.recorded_at)
     return records.run_record(
         [row.hotkey for row in roster_of(session, run_id)],
@@ -30,10 +30,13 @@ def run_record(session: Session, run_id: str) -> RunRecord:
 
 
 def _rows(
-    session: Session, kind: type[ScoreFactRow] | type[FaultRecordRow], run_id: str, *more: InstrumentedAttribute[Any]
+    session: Session,
+    kind: type[ScoreFactRow] | type[FaultRecordRow],
+    where: list[ColumnElement[bool]],
+    *more: InstrumentedAttribute[Any],
 ) -> list[Any]:
     case = (kind.hotkey, kind.pass_, kind.lead_hours, kind.variable, kind.level, kind.region, kind.generation)
-    chosen = select(*case, *more).where(kind.run_id == run_id)
+    chosen = select(*case, *more).where(*where)
     return list(session.execute(chosen.order_by(*inspect(kind).primary_key)))
 
 

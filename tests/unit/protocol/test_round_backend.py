@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,7 +78,7 @@ NEVER_PARKED = {
 ALL = [(rule, *answer) for rule, answers in NEVER_PARKED.items() for answer in answers]
 
 
-def answers(status: int, code: str | None, count: int = 12, **reply: Any) -> list[round_backend.Verdict]:
+def answers(status: int, code: str | None, count: int = 12) -> list[round_backend.Verdict]:
     """The verdicts on equal answers in a row."""
     judged = [verdict(Reply(status, code), "", 0)]
     while len(judged) < count:
