@@ -23,7 +23,7 @@ from weather.fields import short_name
 from weather.grids import Grid
 from weather.variables import VARIABLES
 
-_NAMES = {
+ARCHIVE_NAMES = {
     "2t": "2m_temperature",
     "10u": "10m_u_component_of_wind",
     "10v": "10m_v_component_of_wind",
@@ -81,7 +81,7 @@ class ZarrSource:
 
     def _layers(self, variable: str, at: Mapping[str, int]) -> Values:
         """All levels of a variable, (level, latitude, longitude), or (latitude, longitude) at the surface."""
-        array = self._array(_NAMES[variable])
+        array = self._array(ARCHIVE_NAMES[variable])
         axes = _axes(array)
         wanted = (*(("level",) if VARIABLES[variable].has_levels else ()), "latitude", "longitude")
         if sorted(axes) != sorted((*at, *wanted)) or array.dtype != np.float32:

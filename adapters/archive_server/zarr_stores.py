@@ -11,50 +11,62 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
+import zarr
 import zstandard
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from adapters.archive_server.byte_cache import ByteCache
 from adapters.archive_server.world import FINAL_DELAY, PRELIMINARY_DELAY, World
+from adapters.zarr_source import ARCHIVE_NAMES
 from weather.fields import Field
 from weather.variables import VARIABLES
 
-ARCHIVE_NAMES = {
-    "2t": "2m_temperature",
-    "10u": "10m_u_component_of_wind",
-    "10v": "10m_v_component_of_wind",
-    "msl": "mean_sea_level_pressure",
-    "t": "temperature",
-    "u": "u_component_of_wind",
-    "v": "v_component_of_wind",
-    "q": "specific_humidity",
-    "z": "geopotential",
-}
-_VARIABLES_BY_NAME = {name: variable for variable, name in ARCHIVE_NAMES.items()}
 _ERA5_FIRST = datetime(2010, 1, 1, tzinfo=UTC)
 _ERA5_END = datetime(2040, 1, 1, tzinfo=UTC)
-_TIME_UNITS = "hours since 1900-01-01"
+_TIME = {"units": "hours since 1900-01-01", "calendar": "proleptic_gregorian"}
 _HOUR = timedelta(hours=1)
-_DATA_TYPES = {"f": "float32", "i": "int64"}
 
 ReadField = Callable[[str, int], Field | None]
 
 
 class ZarrStore(ABC):
-    """A chunk holds all levels of one variable at one point of the leading axes."""
+    """A chunk holds all levels of one variable at one point of the leading axes; only coordinates are kept."""
 
     root: ClassVar[str]
-    leading: ClassVar[tuple[str, ...]]
 
     def __init__(self, world: World, cache: ByteCache, leading: dict[str, np.ndarray]) -> None:
         self._world = world
         self._cache = cache
+        self._depth = len(leading)
+        self._kept: dict[str, Buffer] = {}
+        group = zarr.create_group(MemoryStore(self._kept))
         self._coordinates = leading | {
             "level": np.array(world.levels, dtype="<i8"),
             "latitude": world.grid.latitudes.astype("<f4"),
             "longitude": world.grid.longitudes.astype("<f4"),
         }
-        self._arrays = {name: self._coordinate_document(name) for name in self._coordinates}
-        self._arrays |= {name: self._variable_document(variable) for variable, name in ARCHIVE_NAMES.items()}
+        for name, values in self._coordinates.items():
+            attributes = _TIME if name == "time" else {}
+            group.create_array(
+                name, data=values, chunks=values.shape, dimension_names=[name], attributes={**attributes}
+            )
+        self._arrays = {name: (variable, self._array(group, variable)) for variable, name in ARCHIVE_NAMES.items()}
+
+    def _array(self, group: zarr.Group, variable: str) -> zarr.Array:
+        """Its metadata; chunks are made when they are asked for."""
+        known = VARIABLES[variable]
+        axes = [axis for axis in self._coordinates if axis != "level" or known.has_levels]
+        shape = tuple(len(self._coordinates[axis]) for axis in axes)
+        return group.create_array(
+            ARCHIVE_NAMES[variable],
+            shape=shape,
+            chunks=(1,) * self._depth + shape[self._depth :],
+            dtype="float32",
+            fill_value=np.nan,
+            dimension_names=axes,
+            attributes={"units": known.unit, "standard_name": known.standard_name},
+        )
 
     @abstractmethod
     def attributes(self, now: datetime) -> dict[str, str]: ...
@@ -66,21 +78,15 @@ class ZarrStore(ABC):
     def get(self, path: str, now: datetime) -> bytes | None:
         if path == "zarr.json":
             return self._group(now)
-        name, _, rest = path.partition("/")
-        if name not in self._arrays:
+        if path in self._kept:
+            return self._kept[path].to_bytes()
+        parts = re.fullmatch(r"(\w+)/c/(\d{1,9}(?:/\d{1,9})*)", path)
+        if parts is None or parts[1] not in self._arrays:
             return None
-        if rest == "zarr.json":
-            return json.dumps(self._arrays[name]).encode()
-        index = tuple(int(part) for part in rest[2:].split("/")) if re.fullmatch(r"c(/\d{1,9})+", rest) else ()
-        if name in self._coordinates:
-            return self._cache.get((self.root, name), partial(self._coordinate, name)) if index == (0,) else None
-        return self._chunk(_VARIABLES_BY_NAME[name], index, now)
-
-    def _chunk(self, variable: str, index: tuple[int, ...], now: datetime) -> bytes | None:
-        shape, depth = self._arrays[ARCHIVE_NAMES[variable]]["shape"], len(self.leading)
-        counts = shape[:depth] + [1] * len(shape[depth:])
+        variable, array = self._arrays[parts[1]]
+        index, counts = tuple(map(int, parts[2].split("/"))), array.cdata_shape
         inside = len(index) == len(counts) and all(at < count for at, count in zip(index, counts, strict=True))
-        point = self.reader(index[:depth], now) if inside else None
+        point = self.reader(index[: self._depth], now) if inside else None
         if point is None:
             return None
         identity, read = point
@@ -90,40 +96,25 @@ class ZarrStore(ABC):
         levels = self._world.levels if VARIABLES[variable].has_levels else (0,)
         fields = [read(variable, level) for level in levels]
         held = [field.values.astype("<f4").tobytes() for field in fields if field is not None]
-        return _compress(b"".join(held)) if len(held) == len(levels) else None
-
-    def _coordinate(self, name: str) -> bytes:
-        return _compress(self._coordinates[name].tobytes())
+        return zstandard.compress(b"".join(held)) if len(held) == len(levels) else None
 
     def _group(self, now: datetime) -> bytes:
-        consolidated = {"kind": "inline", "must_understand": False, "metadata": self._arrays}
-        document = {"zarr_format": 3, "node_type": "group", "attributes": self.attributes(now)}
-        return json.dumps(document | {"consolidated_metadata": consolidated}).encode()
-
-    def _coordinate_document(self, name: str) -> dict:
-        values = self._coordinates[name]
-        attributes = {"units": _TIME_UNITS, "calendar": "proleptic_gregorian"} if name == "time" else {}
-        return _array_document(values.shape, (name,), values.dtype, 0) | {"attributes": attributes}
-
-    def _variable_document(self, variable: str) -> dict:
-        names = (*self.leading, *(("level",) if VARIABLES[variable].has_levels else ()), "latitude", "longitude")
-        shape = tuple(len(self._coordinates[name]) for name in names)
-        known = VARIABLES[variable]
-        attributes = {"units": known.unit, "standard_name": known.standard_name}
-        return _array_document(shape, names, np.dtype("<f4"), len(self.leading)) | {"attributes": attributes}
+        documents = {path: json.loads(held.to_bytes()) for path, held in self._kept.items() if path[-4:] == "json"}
+        group = documents.pop("zarr.json") | {"attributes": self.attributes(now)}
+        arrays = {path.removesuffix("/zarr.json"): document for path, document in documents.items()}
+        consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
+        return json.dumps(group | {"consolidated_metadata": consolidated}).encode()
 
 
 class Era5Store(ZarrStore):
     """Hourly; a chunk appears when its truth does, and is replaced by the final version."""
 
     root = "era5"
-    leading = ("time",)
 
     def __init__(self, world: World, cache: ByteCache) -> None:
         since_1900 = (_ERA5_FIRST - datetime(1900, 1, 1, tzinfo=UTC)) // _HOUR
-        super().__init__(
-            world, cache, {"time": since_1900 + np.arange((_ERA5_END - _ERA5_FIRST) // _HOUR, dtype="<i8")}
-        )
+        hours = np.arange((_ERA5_END - _ERA5_FIRST) // _HOUR, dtype="<i8")
+        super().__init__(world, cache, {"time": since_1900 + hours})
 
     def attributes(self, now: datetime) -> dict[str, str]:
         """Days whose 24 hours are all there."""
@@ -143,42 +134,16 @@ class Era5Store(ZarrStore):
 
 class ClimatologyStore(ZarrStore):
     root = "climatology"
-    leading = ("hour", "dayofyear")
 
     def __init__(self, world: World, cache: ByteCache) -> None:
-        super().__init__(
-            world, cache, {"hour": np.arange(0, 24, 6, dtype="<i8"), "dayofyear": np.arange(1, 367, dtype="<i8")}
-        )
+        days = np.arange(1, 367, dtype="<i8")
+        super().__init__(world, cache, {"hour": np.arange(0, 24, 6, dtype="<i8"), "dayofyear": days})
 
     def attributes(self, now: datetime) -> dict[str, str]:
         return {}
 
     def reader(self, index: tuple[int, ...], now: datetime) -> tuple[object, ReadField] | None:
-        hour, day_of_year = 6 * index[0], index[1] + 1
-        return index, partial(self._world.climatology, hour, day_of_year)
-
-
-def _array_document(shape: tuple[int, ...], names: tuple[str, ...], dtype: np.dtype, ones: int) -> dict:
-    """The first `ones` axes have chunks of length 1, the others are not cut."""
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": list(shape),
-        "data_type": _DATA_TYPES[dtype.kind],
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1] * ones + list(shape[ones:])}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": "NaN" if dtype.kind == "f" else 0,
-        "codecs": [
-            {"name": "bytes", "configuration": {"endian": "little"}},
-            {"name": "zstd", "configuration": {"level": 3, "checksum": False}},
-        ],
-        "dimension_names": list(names),
-        "storage_transformers": [],
-    }
-
-
-def _compress(data: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=3).compress(data)
+        return index, partial(self._world.climatology, 6 * index[0], index[1] + 1)
 
 
 def _last_whole_day(last_hour: datetime) -> str:
