@@ -151,6 +151,7 @@ class EmbeddedStack:
         }
         control = {
             "BAROGRAPH_HOTKEY_PATH": str(self.folder.key_file(VALIDATOR)),
+            "BAROGRAPH_LOG_HEAD_PATH": str(root / "keys" / "log-head"),
             "BAROGRAPH_VALIDATOR_PORT": str(self.ports.validator),
         }
         caller = {"BAROGRAPH_REQUEST_KEY_PATH": str(self.folder.key_file(REQUESTS))}

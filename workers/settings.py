@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     grid_folder: Path | None = None
     registry_path: Path | None = None
     hotkey_path: Path | None = None
+    log_head_path: Path | None = None
     request_key_path: Path | None = None
     max_hotkeys_per_address: Count | None = 8
     egress_allow: Networks = ()

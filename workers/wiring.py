@@ -94,7 +94,9 @@ class Wiring:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(_given(self.settings.ledger_url, "ledger_url"))
+        ledger = Ledger(_given(self.settings.ledger_url, "ledger_url"), self.settings.log_head_path)
+        ledger.require_log_head()
+        return ledger
 
     @cached_property
     def hotkey(self) -> PrivateKey:

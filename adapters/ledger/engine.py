@@ -11,12 +11,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.orm import Session
 
 from adapters.ledger import schema
+from adapters.ledger.log import NEWEST
+from adapters.ledger.log_head import keep_head, require_head
+from adapters.ledger.tables.commitments import LogLeafRow
 from weather.faults import ConfigurationInvalid, DiskFull, LedgerConflict, LedgerUnavailable, PrerequisiteMissing
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -26,10 +30,12 @@ POSTGRES_NO_SPACE = "53100"
 
 
 class Ledger:
-    """The database of one validator."""
+    """The database of one validator; `log_head` is the file that tells if leaves of its log are lost."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, log_head: Path | None = None) -> None:
         self.address, self._engine = address(url), open_engine(url)
+        self._log_head = log_head
+        self._unkept: LogLeafRow | None = None
         self._reader = self._engine.execution_options(reads=True)
         self._current = False
 
@@ -38,12 +44,23 @@ class Ledger:
         """One transaction that may write; SQLite lets in one at a time."""
         with self._session(self._engine) as session:
             yield session
+        newest = session.info.get(NEWEST) or self._unkept
+        if self._log_head and newest:
+            self._unkept = newest
+            keep_head(self._log_head, newest)
+            self._unkept = None
 
     @contextmanager
     def read(self) -> Generator[Session]:
         """One transaction that only reads and waits for nobody."""
         with self._session(self._reader) as session:
             yield session
+
+    def require_log_head(self) -> None:
+        """Refuse a ledger that was restored to a point before the last leaf of its log."""
+        if self._log_head:
+            with self.read() as session:
+                require_head(session, self._log_head)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -19,6 +19,8 @@ from protocol.merkle import Span, consistency_spans, inclusion_spans, root_of
 from protocol.receipt import LogEntry, entry_hash
 from weather.faults import LedgerConflict
 
+NEWEST = "newest leaf"
+
 
 def append_leaf(session: Session, entry: LogEntry, key: str = "") -> LogLeafRow:
     """Append an entry; one of the same run, kind and key answers the stored leaf.
@@ -32,13 +34,19 @@ def append_leaf(session: Session, entry: LogEntry, key: str = "") -> LogLeafRow:
         if _timeless(stored.entry) != _timeless(entry.value):
             raise LedgerConflict("the log holds another entry", found=entry.value, expected=stored.entry)
         return stored
-    last = session.scalars(select(LogLeafRow).order_by(LogLeafRow.leaf_index.desc()).limit(1)).first()
+    last = newest_leaf(session)
     index, peaks = (0, []) if last is None else (last.leaf_index + 1, last.peaks)
     row = LogLeafRow(leaf_index=index, run_id=entry.run_id, kind=entry.kind, key=key, entry=entry.value)
     row.leaf_hash, row.peaks = entry_hash(entry).hex(), grown(index, peaks, entry_hash(entry))
     session.add(row)
     session.flush()
+    session.info[NEWEST] = row
     return row
+
+
+def newest_leaf(session: Session) -> LogLeafRow | None:
+    """The leaf with which the log ends."""
+    return session.scalars(select(LogLeafRow).order_by(LogLeafRow.leaf_index.desc()).limit(1)).first()
 
 
 def root(peaks: list[str]) -> str:
@@ -57,7 +65,7 @@ def last_leaf_proof(session: Session, row: LogLeafRow) -> list[str]:
 
 def size_and_root(session: Session) -> tuple[int, str]:
     """How many leaves the log has, and the root over them."""
-    last = session.scalars(select(LogLeafRow).order_by(LogLeafRow.leaf_index.desc()).limit(1)).first()
+    last = newest_leaf(session)
     return (0, root_of([]).hex()) if last is None else (last.leaf_index + 1, root(last.peaks))
 
 

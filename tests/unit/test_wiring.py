@@ -15,7 +15,7 @@ from temporalio.client import Client
 from activities import signatures, task_queues
 from adapters.ledger.engine import upgrade
 from protocol.identity import PrivateKey
-from weather.faults import ConfigurationInvalid
+from weather.faults import ConfigurationInvalid, LedgerConflict
 from workers.http_side import http_side
 from workers.modes import QUEUES, queues
 from workers.settings import REQUIRED, Settings
@@ -152,6 +152,14 @@ async def test_a_validator_that_is_not_in_its_registry_does_not_listen(made: Any
         async with http_side(wiring):
             pass
     assert refused.value.found == STRANGER.hotkey
+
+
+def test_a_ledger_that_lost_leaves_of_its_log_is_refused_before_anything_is_served(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "head").write_text('{"root_hash": "00", "tree_size": 3}')
+    wiring = made(**of_mode(tmp_path, "control"), log_head_path=tmp_path / "head")
+    with pytest.raises(LedgerConflict) as refused:
+        wiring.activities(task_queues.CONTROL)
+    assert refused.value.found == "no leaf"
 
 
 @pytest.mark.parametrize("name", ["ledger_url", "hotkey_path", "registry_path"])
