@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,10 +30,4 @@ class Table:
 def best_seconds(action: Callable[[], object], repeats: int = 5) -> float:
     """The shortest of several runs, after one that is not counted."""
     action()
-    return min(_seconds(action) for _ in range(repeats))
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    return min(timeit.repeat(action, number=1, repeat=repeats))
