@@ -53,9 +53,10 @@ class Refusal(Exception):
         self.found = found
         self.expected = expected
 
-    def problem(self, instance: str) -> Problem:
-        """The document to answer with."""
-        return problem(self.code, self.detail, instance=instance, found=self.found, expected=self.expected)
+    def problem(self, instance: str, answer: CommitmentAnswer | None = None) -> Problem:
+        """The document to answer with; the answer is that of `CommitmentExists`."""
+        noted = {"found": self.found, "expected": self.expected, "answer": answer}
+        return problem(self.code, self.detail, instance=instance, **noted)
 
 
 class Problem(Document):

@@ -25,11 +25,10 @@ from protocol.log import (
     SignedHead,
 )
 from protocol.names import parse_run_id
-from protocol.problems import MEDIA_TYPE, Refusal
+from protocol.problems import Refusal
 from protocol.receipt import TreeHead, sign_tree_head
 from weather.faults import PlatformFault
-
-RETRY_AFTER = {"Retry-After": "10"}
+from workers.validator_service import problem_of
 
 
 class PublishedLog:
@@ -98,12 +97,8 @@ def _endpoint(answer: Callable[[Request], Document]) -> Callable[[Request], obje
     async def endpoint(request: Request) -> Response:
         try:
             document = await run_in_threadpool(answer, request)
-        except Refusal as refusal:
-            problem = refusal.problem(request.url.path)
-            return Response(problem.body, problem.status, media_type=MEDIA_TYPE)
-        except PlatformFault as fault:
-            problem = Refusal("NotReady", str(fault)).problem(request.url.path)
-            return Response(problem.body, problem.status, RETRY_AFTER, MEDIA_TYPE)
+        except (Refusal, PlatformFault) as refusal:
+            return problem_of(request, refusal)
         return Response(document.body, media_type="application/json")
 
     return endpoint

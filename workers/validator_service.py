@@ -23,7 +23,7 @@ from protocol.identity import PrivateKey
 from protocol.layout import Layout
 from protocol.messages import CommitmentRequest, ForecastRequestData
 from protocol.names import PROTOCOL, format_time
-from protocol.problems import COMMITMENT_PROBLEMS, MEDIA_TYPE, Refusal, problem
+from protocol.problems import COMMITMENT_PROBLEMS, MEDIA_TYPE, Refusal
 from protocol.receipt import CommitmentAnswer
 from protocol.tokens import Answer, Call, Gate, RequestClaims, sign_answer, verify_request
 from weather.faults import CommitmentLate, MinerFault, PlatformFault
@@ -140,7 +140,7 @@ class ValidatorService:
             await run_in_threadpool(self._commitments.probe)
             status = "degraded" if await run_in_threadpool(self._config.degraded) else "ok"
         except PlatformFault as fault:
-            return problem_of(request, Refusal("NotReady", str(fault)))
+            return problem_of(request, fault)
         now = format_time(self._clock.now().replace(microsecond=0))
         key = self._config.key
         own = {"protocol": [PROTOCOL], "hotkey": key.hotkey, "network": self._config.network, "time": now}
@@ -154,10 +154,8 @@ class ValidatorService:
             received_at = self._clock.now()
             call = await self._call_of(body)
             claims = self._prove(request, body, call)
-        except Refusal as refusal:
+        except (Refusal, PlatformFault) as refusal:
             return hang_up(problem_of(request, refusal))
-        except PlatformFault as fault:
-            return hang_up(problem_of(request, Refusal("NotReady", str(fault))))
         response = await self._judge(request, Push(body, received_at, claims, call))
         return self._signed(response, claims)
 
@@ -183,15 +181,13 @@ class ValidatorService:
     async def _judge(self, request: Request, push: Push) -> Response:
         try:
             return await self._accept(request, push)
-        except Refusal as refusal:
+        except (Refusal, PlatformFault) as refusal:
             return problem_of(request, refusal)
         except CommitmentLate as late:
             return problem_of(request, Refusal("Forbidden", str(late)))
         except MinerFault as fault:
             code = COMMITMENT_PROBLEMS[fault.code]
             return problem_of(request, Refusal(code, fault.detail, found=fault.found, expected=fault.expected))
-        except PlatformFault as fault:
-            return problem_of(request, Refusal("NotReady", str(fault)))
 
     async def _accept(self, request: Request, push: Push) -> Response:
         call, claims = push.call, push.claims
@@ -258,10 +254,11 @@ async def _limited(request: Request) -> bytes:
     return bytes(body)
 
 
-def problem_of(request: Request, refusal: Refusal, answer: CommitmentAnswer | None = None) -> Response:
-    """A refusal as RFC 9457 has it, unsigned."""
-    noted = {"found": refusal.found, "expected": refusal.expected, "answer": answer}
-    document = problem(refusal.code, refusal.detail, instance=request.url.path, **noted)
+def problem_of(request: Request, refusal: Refusal | PlatformFault, answer: CommitmentAnswer | None = None) -> Response:
+    """A refusal, or a fault of ours, as RFC 9457 has it, unsigned."""
+    if isinstance(refusal, PlatformFault):
+        refusal = Refusal("NotReady", str(refusal))
+    document = refusal.problem(request.url.path, answer)
     retry = {"Retry-After": RETRY_AFTER_SECONDS} if document.status in (429, 503) else None
     return Response(document.body, document.status, retry, MEDIA_TYPE)
 
