@@ -13,7 +13,7 @@ from pydantic import Field
 from protocol.canonical import load_json_strict
 from protocol.document import Count, Digest, Document, Hotkey, JobId, Nonce, Word
 from protocol.identity import PrivateKey
-from protocol.jws import Jws, seal, unseal
+from protocol.jws import seal, unseal
 from protocol.problems import Refusal
 from weather.faults import BadAnswer, TokenInvalid
 
@@ -42,8 +42,16 @@ class _Claims(Document):
     exp: Second
 
     @property
+    def issued(self) -> datetime:
+        return datetime.fromtimestamp(self.iat, UTC)
+
+    @property
+    def expires(self) -> datetime:
+        return datetime.fromtimestamp(self.exp, UTC)
+
+    @property
     def life(self) -> timedelta:
-        return timedelta(seconds=self.exp - self.iat)
+        return self.expires - self.issued
 
 
 class RequestClaims(_Claims):
@@ -119,14 +127,7 @@ class Access:
 
 
 def sign_request(key: PrivateKey, call: Call, now: datetime, issuer: str | None = None) -> str:
-    """Token of a request.
-
-    Args:
-        key: of the issuer, or one of its request keys.
-        call: what is sent.
-        now: aware instant.
-        issuer: hotkey that a request key speaks for.
-    """
+    """Token of a request; the issuer is the key's own hotkey, or the one that a request key speaks for."""
     claims = RequestClaims(
         iss=issuer or key.hotkey,
         aud=call.audience,
@@ -143,30 +144,18 @@ def sign_request(key: PrivateKey, call: Call, now: datetime, issuer: str | None 
 def verify_request(token: str, call: Call, gate: Gate, now: datetime) -> RequestClaims:
     """Check the token of a request that came in, in the order of the protocol.
 
-    Args:
-        token: of the `Authorization` header, without `Bearer`.
-        call: what came, with oneself as audience.
-        gate: keys and memory.
-        now: aware instant.
-
     Raises:
         TokenProblem: Unauthenticated, Forbidden, TokenExpired or Replayed.
     """
-    jws = _unsealed(token, REQUEST)
-    issuer = gate.keys.get(jws.kid)
-    _require(issuer is not None, "Unauthenticated", f"key {jws.kid[:64]} is not registered")
-    _require(jws.holds(), "Unauthenticated", "signature does not verify")
-    claims = _claims(RequestClaims, jws)
-    _require(claims.iss == issuer, "Unauthenticated", "key does not speak for the issuer")
+    claims = _signed(token, REQUEST, RequestClaims, gate.keys)
     _require(claims.aud == call.audience, "Forbidden", f"request is addressed to {claims.aud}")
     _require(timedelta(0) < claims.life <= MESSAGE_LIFE, "Unauthenticated", f"token lives {claims.life}")
     _require_time(claims, now)
-    fresh = gate.not_before is None or timedelta(seconds=claims.iat) >= _since_epoch(gate.not_before)
+    fresh = gate.not_before is None or claims.issued >= gate.not_before
     _require(fresh, "TokenExpired", "token is older than this process")
     _require((claims.method, claims.path) == (call.method, call.path), "Unauthenticated", "other method or path")
     _require(claims.body_sha256 == hashlib.sha256(call.body).hexdigest(), "Unauthenticated", "other body")
-    kept_until = datetime.fromtimestamp(claims.exp, UTC) + SKEW
-    _require(gate.first_use(claims.jti, kept_until), "Replayed", "token was used before")
+    _require(gate.first_use(claims.jti, claims.expires + SKEW), "Replayed", "token was used before")
     return claims
 
 
@@ -190,7 +179,7 @@ def verify_answer(token: str, answer: Answer, answerer: str, now: datetime) -> N
         BadAnswer: wrong key, audience, request, status, digest, life or time.
     """
     try:
-        claims = _signed_by(answerer, token, ANSWER, AnswerClaims)
+        claims = _signed(token, ANSWER, AnswerClaims, {answerer: answerer})
         _require(claims.aud == answer.audience, "Forbidden", f"answer is addressed to {claims.aud}")
         _require(claims.request == answer.request_jti, "Unauthenticated", "answer is to another request")
         _require(claims.status == answer.status, "Unauthenticated", f"answer has status {claims.status}")
@@ -202,14 +191,7 @@ def verify_answer(token: str, answer: Answer, answerer: str, now: datetime) -> N
 
 
 def sign_access(key: PrivateKey, access: Access, jti: str, span: tuple[datetime, timedelta]) -> str:
-    """Token to read a store of the key's own.
-
-    Args:
-        key: the miner's.
-        access: what is allowed to whom.
-        jti: any unique word.
-        span: now, and the life of the token.
-    """
+    """Token to read a store of the key's own; the span is now and the life of the token, the `jti` any unique word."""
     claims = AccessClaims(
         iss=key.hotkey, aud=access.miner, sub=access.validator, job=access.job_id, jti=jti, **_span(*span)
     )
@@ -223,14 +205,14 @@ def verify_access(token: str, access: Access, now: datetime, longest: timedelta 
         TokenInvalid: wrong key, audience, subject, job or life, or less than a minute left.
     """
     try:
-        claims = _signed_by(access.miner, token, ACCESS, AccessClaims)
+        claims = _signed(token, ACCESS, AccessClaims, {access.miner: access.miner})
     except TokenProblem as problem:
         raise TokenInvalid(problem.detail) from problem
     if (claims.aud, claims.sub, claims.job) != (access.miner, access.validator, access.job_id):
         raise TokenInvalid("token is for another reader or job", found=claims, expected=access)
     if not SHORTEST_ACCESS <= claims.life <= longest:
         raise TokenInvalid("life of the token", found=claims.life, expected=f"{SHORTEST_ACCESS} … {longest}")
-    left = timedelta(seconds=claims.exp) - _since_epoch(now)
+    left = claims.expires - now
     if left < ACCESS_LEFT or left > claims.life + SKEW:
         raise TokenInvalid(WRONG_TIME, found=left, expected=f"at least {ACCESS_LEFT} left")
 
@@ -241,7 +223,7 @@ def check_access(token: str, miner: str, job_id: str, now: datetime) -> AccessCl
     Raises:
         TokenProblem: Unauthenticated, TokenExpired, or Forbidden for another job.
     """
-    claims = _signed_by(miner, token, ACCESS, AccessClaims)
+    claims = _signed(token, ACCESS, AccessClaims, {miner: miner})
     _require(claims.aud == miner, "Forbidden", f"token is addressed to {claims.aud}")
     _require_time(claims, now)
     _require(claims.job == job_id, "Forbidden", f"token is for job {claims.job}")
@@ -249,12 +231,8 @@ def check_access(token: str, miner: str, job_id: str, now: datetime) -> AccessCl
 
 
 def _span(now: datetime, life: timedelta) -> dict[str, int]:
-    issued = _since_epoch(now) // timedelta(seconds=1)
-    return {"iat": issued, "exp": issued + life // timedelta(seconds=1)}
-
-
-def _since_epoch(now: datetime) -> timedelta:
-    return now - datetime.fromtimestamp(0, UTC)
+    issued = int(now.timestamp())
+    return {"iat": issued, "exp": issued + int(life.total_seconds())}
 
 
 def _require(holds: bool, code: str, detail: str) -> None:
@@ -263,28 +241,17 @@ def _require(holds: bool, code: str, detail: str) -> None:
 
 
 def _require_time(claims: _Claims, now: datetime) -> None:
-    earliest, latest = timedelta(seconds=claims.iat) - SKEW, timedelta(seconds=claims.exp) + SKEW
-    _require(earliest <= _since_epoch(now) <= latest, "TokenExpired", WRONG_TIME)
+    _require(claims.issued - SKEW <= now and now - SKEW <= claims.expires, "TokenExpired", WRONG_TIME)
 
 
-def _unsealed(token: str, typ: str) -> Jws:
+def _signed(token: str, typ: str, model: type[Claims], keys: Mapping[str, str]) -> Claims:
+    """Claims whose issuer is the one that their key signs for."""
     try:
-        return unseal(token, typ)
+        jws = unseal(token, typ)
+        _require(jws.kid in keys, "Unauthenticated", f"key {jws.kid[:64]} is not registered for this")
+        _require(jws.holds(), "Unauthenticated", "signature does not verify")
+        claims = model.parse(jws.payload)
     except ValueError as error:
-        raise TokenProblem("Unauthenticated", str(error)) from error
-
-
-def _claims(model: type[Claims], jws: Jws) -> Claims:
-    try:
-        return model.parse(jws.payload)
-    except ValueError as error:
-        raise TokenProblem("Unauthenticated", f"claims refused: {error}") from error
-
-
-def _signed_by(hotkey: str, token: str, typ: str, model: type[Claims]) -> Claims:
-    jws = _unsealed(token, typ)
-    _require(jws.kid == hotkey, "Unauthenticated", f"token is signed by {jws.kid[:64]}")
-    _require(jws.holds(), "Unauthenticated", "signature does not verify")
-    claims = _claims(model, jws)
-    _require(claims.iss == hotkey, "Unauthenticated", f"token is issued by {claims.iss}")
+        raise TokenProblem("Unauthenticated", f"token refused: {error}") from error
+    _require(claims.iss == keys[jws.kid], "Unauthenticated", "key does not speak for the issuer")
     return claims
