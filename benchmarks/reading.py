@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from pcodec import standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import SystemClock
@@ -21,6 +23,7 @@ from adapters.egress import Egress
 from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, ForecastReader, VerifiedManifest
 from adapters.miner_client import MinerClient, store_url
 from adapters.object_store import LocalObjects
+from adapters.transfer import AccessTokens, Transfer, TransferBudget
 from benchmarks.store_server import served
 from benchmarks.timing import Row, Table
 from benchmarks.world import LEAD_HOURS, MINER, VALID_TIME, VALIDATOR, Store, Triple, write_store
@@ -30,21 +33,23 @@ from weather.fields import Field
 from weather.sums import field_sums
 
 REPEATS = 15
+STAGES = ("transfer", "SHA-256", "keep and read back", "decode in the child", "canonical field", "sums")
 
 
 def tables() -> list[Table]:
     """Both sizes."""
-    return [_table(grid) for grid in ("0p25", "5p625")]
+    return [table for grid in ("0p25", "5p625") for table in _tables(grid)]
 
 
-def _table(grid: str) -> Table:
+def _tables(grid: str) -> list[Table]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store, triples = write_store(folder / "miner", grid)
         url = stack.enter_context(served(folder / "miner"))
         objects = LocalObjects(folder / "objects")
         decoder = stack.enter_context(ChunkDecoder(objects))
-        return Roads(url, store, triples, objects, folder / "objects", decoder).compared()
+        roads = Roads(url, store, triples, objects, folder / "objects", decoder)
+        return [roads.compared(), roads.shares()]
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,30 @@ class Roads:
 
     def compared(self) -> Table:
         """Best of several passes each, taken in turn."""
-        passes = [(self.verified(), self.unverified()) for _ in range(REPEATS)][1:]
-        verified, unverified = (min(column) for column in zip(*passes, strict=True))
+        passes = [(self.verified(), self.unverified(), self.bare()) for _ in range(REPEATS)][1:]
+        verified, unverified, bare = (min(column) for column in zip(*passes, strict=True))
         core_seconds = min(self._core_seconds(self.verified) for _ in range(3))
         megabytes, fields = self.store.raw_megabytes, len(self.triples)
         rows = (
             Row("the same road without verification", 1_000 * unverified, "ms", 1.0),
             Row("verified", 1_000 * verified, "ms", verified / unverified, "≤ 1.25"),
+            Row("bare: nothing kept, no child", 1_000 * bare, "ms", bare / unverified),
             Row("verified, raw bytes a core", megabytes / core_seconds, "MB/s"),
             Row("once a run: token, manifest, metadata", 1_000 * min(self._manifest_seconds() for _ in range(3)), "ms"),
         )
         title = f"{fields} fields of {self.store.layout.grid}, {megabytes:.1f} MB raw, over HTTP"
         return Table(title, "the same road without verification", rows)
+
+    def shares(self) -> Table:
+        """The verified road stage by stage, one object after the other."""
+        self._start()
+        asyncio.run(self._stages())
+        best = np.min([asyncio.run(self._stages()) for _ in range(REPEATS)], axis=0)
+        total = float(best.sum())
+        rows = [
+            Row(name, 1_000 * float(part), "ms", float(part) / total) for name, part in zip(STAGES, best, strict=True)
+        ]
+        return Table(f"stages of {self.store.layout.grid}, one after the other", "their sum", tuple(rows))
 
     def verified(self) -> float:
         """What production does for one lead."""
@@ -86,30 +103,81 @@ class Roads:
         """The same requests, files and child, without a digest or a look at the values."""
         self._start()
         started = time.perf_counter()
-        layout, grid = self.store.layout, self.store.layout.grid_value
-        entries = {field: self.store.manifest.entry(layout.chunk_path(*field, LEAD_HOURS)) for field in layout.fields()}
-        asyncio.run(self._gets(entries.values()))
+        entries = asyncio.run(self._gets(self._keep))
         for field, entry in entries.items():
             kept = (self.folder / "bytes" / entry.sha256[:2] / entry.sha256).read_bytes()
-            raw = self.decoder.decode_bytes(kept, "pcodec", layout.raw_bytes)
-            self._score(Field.of(grid, *field, VALID_TIME, np.frombuffer(raw, "<f4").reshape(grid.shape)))
+            self._score(self._field(field, self.decoder.decode_bytes(kept, "pcodec", self.store.layout.raw_bytes)))
         return time.perf_counter() - started
 
-    async def _gets(self, entries: Iterable[Entry]) -> None:
+    def bare(self) -> float:
+        """The same requests, decoded in this process from memory."""
+        bodies: dict[str, bytes] = {}
+        started = time.perf_counter()
+        entries = asyncio.run(self._gets(lambda entry, body: bodies.update({entry.path: body})))
+        for field, entry in entries.items():
+            values = np.empty(self.store.layout.raw_bytes // 4, "<f4")
+            standalone.simple_decompress_into(bodies[entry.path], values)
+            self._score(self._field(field, values.tobytes()))
+        return time.perf_counter() - started
+
+    async def _stages(self) -> np.ndarray:
+        spent = np.zeros(len(STAGES))
+        tokens = AccessTokens(lambda: self._calls().access_token(self._miner(), self.store.commitment.job_id))
+        async with self._calls().egress.client(store_url(self._miner(), self.store.commitment.job_id)) as client:
+            transfer = Transfer(client, tokens, asyncio.Semaphore(PARALLEL_GETS), TransferBudget())
+            await tokens.current()
+            for field, entry in self._entries().items():
+                started = time.perf_counter()
+                body = await transfer.fetch_object(entry)
+                spent += self._after_transfer(field, entry, body, started)
+        return spent
+
+    def _after_transfer(self, field: tuple[str, int], entry: Entry, body: bytes, started: float) -> np.ndarray:
+        at = [started, time.perf_counter()]
+        shutil.rmtree(self.folder)
+        at.append(time.perf_counter())
+        self.objects.put_proved(body, entry.sha256)
+        self.objects.get(entry.sha256)
+        at.append(time.perf_counter())
+        raw = self.decoder.decode_bytes(body, "pcodec", self.store.layout.raw_bytes)
+        at.append(time.perf_counter())
+        forecast = self._field(field, raw)
+        at.append(time.perf_counter())
+        self._score(forecast)
+        at.append(time.perf_counter())
+        hashlib.sha256(body).hexdigest()
+        at.append(time.perf_counter())
+        transfer, _, keep, decode, canonical, sums, digest = np.diff(at)
+        return np.array([transfer - digest, 2 * digest, keep - digest, decode, canonical, sums])
+
+    async def _gets(self, take: Callable[[Entry, bytes], None]) -> dict[tuple[str, int], Entry]:
         miner, job_id, slots = self._miner(), self.store.commitment.job_id, asyncio.Semaphore(PARALLEL_GETS)
+        entries = self._entries()
         async with self._calls().egress.client(store_url(miner, job_id)) as client:
             headers = {"Authorization": f"Bearer {await self._calls().access_token(miner, job_id)}"}
 
             async def get(entry: Entry) -> None:
                 async with slots:
                     body = (await client.get(entry.path, headers=headers)).content
-                await asyncio.to_thread(self.objects.put_proved, body, entry.sha256)
+                await asyncio.to_thread(take, entry, body)
 
-            await asyncio.gather(*map(get, entries))
+            await asyncio.gather(*map(get, entries.values()))
+        return entries
+
+    def _keep(self, entry: Entry, body: bytes) -> None:
+        self.objects.put_proved(body, entry.sha256)
+
+    def _field(self, field: tuple[str, int], raw: bytes) -> Field:
+        grid = self.store.layout.grid_value
+        return Field.of(grid, *field, VALID_TIME, np.frombuffer(raw, "<f4").reshape(grid.shape))
 
     def _score(self, forecast: Field) -> None:
         one = self.triples[forecast.variable, forecast.level]
         field_sums(forecast, one.truth, one.climatology)
+
+    def _entries(self) -> dict[tuple[str, int], Entry]:
+        layout = self.store.layout
+        return {field: self.store.manifest.entry(layout.chunk_path(*field, LEAD_HOURS)) for field in layout.fields()}
 
     def _start(self) -> VerifiedManifest:
         shutil.rmtree(self.folder, ignore_errors=True)
