@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-import json
 import math
+import pkgutil
 import resource
 import signal
 import socket
@@ -18,21 +17,23 @@ from types import TracebackType
 from weather.faults import Fault
 
 REQUEST = struct.Struct("!Q")  # length of the payload
-ANSWER = struct.Struct("!IQ")  # lengths of the JSON header and of the body
-
-Handler = Callable[[bytes], bytes]
+ANSWER = struct.Struct("!BQ")  # what it is, and its length
+DONE, REFUSED, LAST_WORD = range(3)
 
 
 def serve(target: str, pipe: io.BufferedRWPair, wall_seconds: float, cpu_seconds: int) -> None:
     """Answer until the parent closes its end. Faults and ValueErrors are answers, anything else ends the process."""
     sys.excepthook = _last_word(pipe)
-    handler = _load(target)
-    _send(pipe, None, "")
+    handler = pkgutil.resolve_name(target)
+    _send(pipe, DONE, b"")
     while head := pipe.read(REQUEST.size):
         payload = pipe.read(REQUEST.unpack(head)[0])
         signal.alarm(math.ceil(wall_seconds) + 1)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + cpu_seconds, resource.RLIM_INFINITY))
-        _answer(pipe, handler, payload)
+        try:
+            _send(pipe, DONE, handler(payload))
+        except (Fault, ValueError) as error:
+            _send(pipe, REFUSED, _told(error))
         signal.alarm(0)
 
 
@@ -42,32 +43,18 @@ def _confine(memory_mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
 
 
-def _load(target: str) -> Handler:
-    module, _, function = target.partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _answer(pipe: io.BufferedRWPair, handler: Handler, payload: bytes) -> None:
-    try:
-        body = handler(payload)
-    except (Fault, ValueError) as error:
-        _send(pipe, type(error).__name__, str(error))
-    else:
-        _send(pipe, None, "", body)
-
-
-def _send(pipe: io.BufferedRWPair, refused: str | None, message: str, body: bytes = b"") -> None:
-    header = json.dumps({"refused": refused, "message": message[:2000]}).encode()
-    pipe.write(ANSWER.pack(len(header), len(body)) + header)
+def _send(pipe: io.BufferedRWPair, kind: int, body: bytes) -> None:
+    pipe.write(ANSWER.pack(kind, len(body)))
     pipe.write(body)
     pipe.flush()
 
 
-def _last_word(pipe: io.BufferedRWPair) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
-    def tell(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-        _send(pipe, f"!{kind.__name__}", str(error))
+def _told(error: BaseException) -> bytes:
+    return f"{type(error).__name__}: {error}".encode(errors="replace")
 
-    return tell
+
+def _last_word(pipe: io.BufferedRWPair) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    return lambda _kind, error, _trace: _send(pipe, LAST_WORD, _told(error))
 
 
 if __name__ == "__main__":
