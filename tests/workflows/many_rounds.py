@@ -5,236 +5,75 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from temporalio import activity
-from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities import documents, task_queues
+from activities import task_queues
 from activities.children import TemporalChildren
 from activities.faults import FaultInterceptor
-from activities.messages.base import Ref
-from activities.messages.miner import (
-    ManifestVerified,
-    MinerAnswer,
-    MinerCall,
-    PollCommitment,
-    VerifyManifest,
-)
-from activities.messages.run import Inputs, Run
-from activities.messages.scoring import (
-    EnsureTruth,
-    FetchLead,
-    LeadFetched,
-    PartScored,
-    ScoreEntrants,
-    ScoreMiners,
-    Scoring,
-    TruthReady,
-    TruthSet,
-)
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
 from activities.overdue import OverdueRounds
 from activities.rounds import LedgerRounds
-from activities.run_opening import LedgerRunOpening, RunDefaults
+from activities.run_opening import LedgerRunOpening
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights, WeightsRules
-from adapters.catalog import Catalog
-from adapters.clock import Clock
-from adapters.ledger.engine import Ledger
-from adapters.ledger.values import ScoreFact
-from adapters.object_store import LocalObjects
 from adapters.sinks.file import FileSink
 from adapters.temporal_client import workflow_runner
-from protocol.identity import PrivateKey
-from protocol.messages import InitMetadata, input_data_hash
 from protocol.weight_inputs import ScheduledPolicy
-from tests.activities.validator.world import DEFAULTS, SOURCE, VALIDATOR, offer, registry
-from tests.stack import GRID, written_grid
+from tests.activities.validator.world import DEFAULTS, VALIDATOR
 from tests.workflows.fake_audits import FakeAudits
-from tests.workflows.fake_scores import FakeScores
-from tests.workflows.fakes import FakeMiners
-from tests.workflows.script import DIGEST, REF, Script
-from weather.cases import case_set
-from weather.faults import SourceGone, TruthNotYetAvailable
-from weather.near_clones import Likeness
-from weather.score_spec import GATE
+from tests.workflows.planet import Miners, Planet, Scores, ServerClock, Sky
+from tests.workflows.script import Script
 from workers import modes
 from workers.pod import WORKFLOWS
 
 DAY = timedelta(days=1)
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
-BASELINE = "baseline/climatology"
 
 
-class ServerClock(Clock):
-    """The time of the server that skips it, as the attempt knows it."""
-
-    def now(self) -> datetime:
-        return activity.info().started_time.astimezone(UTC)
-
-
-@dataclass
-class Planet:
-    """Many miners of known skill, one cycle whose truth is lost, and one whose truth is late."""
-
-    root: Path
-    ledger: Ledger
-    client: Client
-    count: int
-    lost: datetime | None = None
-    late: datetime | None = None
-    late_by: timedelta = timedelta(days=5)
-    asked: list[str] = field(default_factory=list)
-    store: LocalObjects = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.store = LocalObjects(self.root / "objects")
-        self.catalog = Catalog(written_grid(self.root / "grids"))
-        self.keys = {key.hotkey: key for key in map(_key, range(self.count))}
-        self.cases = case_set(self.catalog.rules(GRID))
-
-    def skill(self, hotkey: str) -> float:
-        """From 0.9 of the first miner down to 0.3."""
-        return 0.9 - 0.6 * list(self.keys).index(hotkey) / max(1, self.count - 1)
-
-    # long: the parts of a validator
-    def activities(self) -> list[Any]:
-        """Of the ledger all that `control` and `publish` do, of the world only doubles."""
-        clock, defaults = ServerClock(), _defaults()
-        opening = LedgerRunOpening(
-            self.ledger, self.store, self.catalog, lambda: registry(*self.keys.values()), defaults, clock
-        )
-        records = LedgerRunRecords(self.ledger, self.store, self.catalog, defaults, clock, VALIDATOR)
-        overdue = OverdueRounds(self.ledger, opening, records, self.client, DAY)
-        script = Script(tuple(self.keys))
-        weights = _weights_rules()
-        parts: list[Any] = [
-            opening,
-            records,
-            TemporalChildren(self.client, self.store),
-            LedgerMinerRecords(self.ledger, self.store, VALIDATOR),
-            LedgerScoreRecords(self.ledger, self.store, self.catalog),
-            LedgerOperator(self.ledger, self.store, self.catalog, two_person=False),
-            LedgerWeights(self.ledger, self.store, weights, clock),
-            LedgerRounds(overdue, lambda: registry(*self.keys.values()), weights.genesis),
-            LedgerWeightSinks(self.ledger, [FileSink(self.root)], clock),
-            FakeAudits(script),
-            Miners(self, script),
-            Scores(self, script),
-            Sky(self),
-        ]
-        methods: dict[str, Any] = {}
-        for part in parts:
-            for name in dir(part):
-                method = getattr(part, name)
-                if hasattr(method, "__temporal_activity_definition"):
-                    methods.setdefault(name, method)
-        return list(methods.values())
-
-
-class Miners(FakeMiners):
-    """Each commits in time and is verified; the ledger's own records come first."""
-
-    def __init__(self, planet: Planet, script: Script) -> None:
-        super().__init__(script, planet.client)
-        self.planet = planet
-
-    @activity.defn
-    async def request_forecast(self, request: MinerCall) -> MinerAnswer:
-        self.planet.asked.append(request.hotkey)
-        call = documents.call(self.planet.store, request.call)
-        data = offer(call, self.planet.catalog.layout(GRID), self.planet.keys[request.hotkey])
-        kept = documents.put(self.planet.store, data.canonical)
-        return MinerAnswer(stage="completed", commitment=kept, received_at=ServerClock().now())
-
-    @activity.defn
-    async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
-        return await self.request_forecast(request.target)
-
-    @activity.defn
-    async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:
-        return ManifestVerified(store=REF)
-
-    @activity.defn
-    async def fetch_lead(self, request: FetchLead) -> LeadFetched:
-        return LeadFetched(hotkey=request.miner.hotkey, objects=REF)
-
-
-class Sky:
-    """Inputs are there; truth is, but for the cycles that the planet names."""
-
-    def __init__(self, planet: Planet) -> None:
-        self.planet = planet
-
-    @activity.defn
-    async def fetch_inputs(self, request: Run) -> Inputs:
-        metadata = InitMetadata(objects=(SOURCE,))
-        return Inputs(
-            objects=documents.put(self.planet.store, metadata.canonical),
-            input_data_hash=input_data_hash(metadata.objects),
-            bundle_digest=DIGEST,
-            size_bytes=1,
-        )
-
-    @activity.defn
-    async def ensure_truth(self, request: EnsureTruth) -> TruthReady:
-        run, lead = request.run, max(request.lead_hours)
-        final = request.pass_name == "era5_final"
-        if run.init_time == self.planet.lost and final:
-            raise SourceGone("the archive lost it")
-        ready = run.truth_due(lead) + self.planet.late_by
-        if run.init_time == self.planet.late and final and ServerClock().now() < ready:
-            raise TruthNotYetAvailable("not yet", retry_after=timedelta(hours=6))
-        version = "era5t" if final else "gfs_analysis"
-        sets = [TruthSet(lead_hours=h, truth_version=version, truth=REF, climatology=REF) for h in request.lead_hours]
-        return TruthReady(sets=tuple(sets))
-
-
-class Scores(FakeScores):
-    """Facts as skilful as their miner; climatology is worth 0.2 and fails the gate."""
-
-    def __init__(self, planet: Planet, script: Script) -> None:
-        super().__init__(script)
-        self.planet = planet
-
-    @activity.defn
-    async def score_miners(self, request: ScoreMiners) -> PartScored:
-        return self._part(request, [(m.hotkey, self.planet.skill(m.hotkey), 1.0) for m in request.miners])
-
-    @activity.defn
-    async def score_entrants(self, request: ScoreEntrants) -> PartScored:
-        return self._part(request, [(BASELINE, 0.2, 0.0)])
-
-    @activity.defn
-    async def compare_miners(self, request: ScoreMiners) -> Ref:
-        nobody_alike = Likeness(hotkeys=tuple(m.hotkey for m in request.miners), middle=0.0, spread=1.0, alike=())
-        return documents.put_model(self.planet.store, nobody_alike)
-
-    def _part(self, request: Scoring, worth: list[tuple[str, float, float]]) -> PartScored:
-        leads = {each.lead_hours for each in request.truth.sets}
-        day1 = request.pass_name == "day1_qc"
-        cases = [
-            case.key
-            for case in self.planet.cases
-            if (case.key.variable == GATE if day1 else case.key.variable != GATE and case.key.lead_time_hours in leads)
-        ]
-        facts = [_fact(request, hotkey, key, gate if day1 else score) for hotkey, score, gate in worth for key in cases]
-        part = documents.put_model(self.planet.store, documents.Part(facts=tuple(facts), faults=()))
-        return PartScored(part=part, facts=len(facts), faults=0)
+# long: the parts of a validator
+def activities_of(planet: Planet) -> list[Any]:
+    """Of the ledger all that `control` and `publish` do, of the world only doubles."""
+    clock, defaults = ServerClock(), replace(DEFAULTS, grid=planet.grid, hotkeys_per_address=None)
+    opening = LedgerRunOpening(planet.ledger, planet.store, planet.catalog, planet.registered, defaults, clock)
+    records = LedgerRunRecords(planet.ledger, planet.store, planet.catalog, defaults, clock, VALIDATOR)
+    overdue = OverdueRounds(planet.ledger, opening, records, planet.client, DAY)
+    script = Script(tuple(planet.keys))
+    weights = _weights_rules()
+    parts: list[Any] = [
+        opening,
+        records,
+        TemporalChildren(planet.client, planet.store),
+        LedgerMinerRecords(planet.ledger, planet.store, VALIDATOR),
+        LedgerScoreRecords(planet.ledger, planet.store, planet.catalog),
+        LedgerOperator(planet.ledger, planet.store, planet.catalog, two_person=False),
+        LedgerWeights(planet.ledger, planet.store, weights, clock),
+        LedgerRounds(overdue, planet.registered, weights.genesis),
+        LedgerWeightSinks(planet.ledger, [FileSink(planet.root)], clock),
+        FakeAudits(script),
+        Miners(planet, script),
+        Scores(planet, script),
+        Sky(planet),
+    ]
+    methods: dict[str, Any] = {}
+    for part in parts:
+        for name in dir(part):
+            method = getattr(part, name)
+            if hasattr(method, "__temporal_activity_definition"):
+                methods.setdefault(name, method)
+    return list(methods.values())
 
 
 @asynccontextmanager
 async def played(planet: Planet) -> AsyncGenerator[None]:
     """A worker for each queue."""
-    activities = planet.activities()
+    activities = activities_of(planet)
     async with AsyncExitStack() as stack:
         for queue in modes.queues("all"):
             worker = Worker(
@@ -251,14 +90,6 @@ async def played(planet: Planet) -> AsyncGenerator[None]:
         yield
 
 
-def _key(number: int) -> PrivateKey:
-    return PrivateKey.from_bytes(bytes([number + 1, 9] * 16))
-
-
-def _defaults() -> RunDefaults:
-    return replace(DEFAULTS, grid=GRID, hotkeys_per_address=None)
-
-
 def _weights_rules() -> WeightsRules:
     return WeightsRules(
         network="test",
@@ -269,30 +100,4 @@ def _weights_rules() -> WeightsRules:
         buffer=timedelta(minutes=3),
         policies=(ScheduledPolicy(),),
         sinks=("file",),
-    )
-
-
-def _fact(request: Scoring, hotkey: str, key: Any, score: float) -> ScoreFact:
-    run = request.run
-    return ScoreFact(
-        run_id=run.run_id,
-        hotkey=hotkey,
-        pass_=key.pass_,
-        lead_hours=key.lead_time_hours,
-        variable=key.variable,
-        level=key.level,
-        region=key.region,
-        spec_digest=run.score_spec_digest,
-        truth_version=request.truth.sets[0].truth_version,
-        generation=request.generation,
-        kind=run.purpose,
-        valid_time=run.valid_time(key.lead_time_hours),
-        forecast_digest=hotkey[-8:].rjust(64, "0") if hotkey != BASELINE else "1" * 64,
-        truth_digest=DIGEST,
-        climatology_digest=DIGEST,
-        sums={},
-        score=score,
-        kernel_order="four-rows/1",
-        package_version="0",
-        scored_at=ServerClock().now(),
     )

@@ -20,7 +20,8 @@ from protocol.bundle import lacking, verify_round
 from protocol.dossier import DossierBroken
 from starter import cli
 from tests.activities.validator.world import ALICE, VALIDATOR
-from tests.workflows.many_rounds import DAY, GENESIS, Planet, played
+from tests.workflows.many_rounds import DAY, GENESIS, played
+from tests.workflows.planet import Planet
 from tests.workflows.test_forecast_run import next_cycle, start
 from tests.workflows.test_many_rounds import other_server, skip_to
 from weather.faults import PrerequisiteMissing

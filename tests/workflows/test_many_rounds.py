@@ -22,7 +22,8 @@ from adapters.ledger.engine import Ledger, upgrade
 from starter.client import failure_of
 from starter.commands.reports import runs_listed
 from tests.workflows.conftest import add_search_attributes, binary
-from tests.workflows.many_rounds import DAY, GENESIS, Planet, played
+from tests.workflows.many_rounds import DAY, GENESIS, played
+from tests.workflows.planet import Planet
 from tests.workflows.test_forecast_run import next_cycle, start
 from workflows.trigger import OPENS_AFTER_INIT
 from workflows.weights_epoch import WeightsEpoch
