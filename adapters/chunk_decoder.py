@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -43,15 +43,14 @@ class FetchedChunk(FieldCase):
 
 
 class ChunkDecoder:
-    """Decodes with up to `processes` children; a failure counts only if a fresh child confirms it."""
+    """Decodes in a child; a failure counts only if a fresh child confirms it."""
 
-    def __init__(self, store: ObjectStore, processes: int = 1, memory_mib: int = CHILD_MEMORY_MIB) -> None:
+    def __init__(self, store: ObjectStore, memory_mib: int = CHILD_MEMORY_MIB) -> None:
         self._store = store
-        pool = partial(
-            ChildPool, CHILD, memory_mib=memory_mib, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
+        self._children = ChildPool(
+            CHILD, memory_mib=memory_mib, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
         )
-        self._children = pool(processes=processes)
-        self._fresh = pool(renew_after=1)
+        self._fresh = replace(self._children, renew_after=1)
 
     def decode_field(self, layout: Layout, chunk: FetchedChunk, valid_time: datetime) -> Field:
         """The canonical field of the chunk, or the miner's fault in it."""

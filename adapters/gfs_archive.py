@@ -52,16 +52,6 @@ class RawMessage:
         return hashlib.sha256(self.data).hexdigest()
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """What one mirror did wrong, though another may have helped."""
-
-    base_url: str
-    code: str
-    detail: str
-    at: datetime
-
-
 def archive_client() -> httpx.AsyncClient:
     """Each step of a call is bounded here, and the whole of it by the archive's patience."""
     return httpx.AsyncClient(trust_env=False, timeout=30)
@@ -76,7 +66,7 @@ class GfsArchive:
         self._client = client
         self._clock = clock
         self.patience = Patience()
-        self.troubles: deque[Trouble] = deque(maxlen=100)
+        self.troubles: deque[SourceFault] = deque(maxlen=100)  # of one mirror, though another may have helped
 
     async def plan(self, cycle: datetime, lead_hours: int, channels: Sequence[Channel]) -> RangePlan:
         """Where the channels lie in the file of this cycle and lead."""
@@ -90,12 +80,12 @@ class GfsArchive:
 
     async def _on_mirrors(self, attempt: Callable[[str], Awaitable[T]]) -> T:
         """The first success; else the first fault, but absence only where it is absent on every mirror."""
-        faults: list[SourceFault] = []
+        faults = []
         for base_url in self._base_urls:
             try:
                 return await attempt(base_url)
             except SourceFault as fault:
-                self.troubles.append(Trouble(base_url, fault.code, str(fault), self._clock.now()))
+                self.troubles.append(fault)
                 faults.append(fault)
         raise next((fault for fault in faults if not isinstance(fault, SourceGone)), faults[0])
 

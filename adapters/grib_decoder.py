@@ -53,16 +53,9 @@ class GribDecoder:
         self._pool = pool
 
     @classmethod
-    def start(cls, memory_mib: int = 512, timeout_seconds: float = 5, processes: int = 1) -> Self:
-        return cls(
-            ChildPool(
-                "adapters.grib_child:decode",
-                memory_mib=memory_mib,
-                wall_seconds=timeout_seconds,
-                cpu_seconds=round(timeout_seconds),
-                processes=processes,
-            )
-        )
+    def start(cls, timeout_seconds: int = 5) -> Self:
+        child = "adapters.grib_child:decode"
+        return cls(ChildPool(child, memory_mib=512, wall_seconds=timeout_seconds, cpu_seconds=timeout_seconds))
 
     def close(self) -> None:
         self._pool.close()
