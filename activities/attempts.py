@@ -34,6 +34,7 @@ class _Envelope:
 
 
 _CURRENT: ContextVar[_Envelope | None] = ContextVar("envelope", default=None)
+_BEATING: ContextVar[bool] = ContextVar("beating", default=False)
 
 
 def begin() -> None:
@@ -80,16 +81,20 @@ async def beating() -> AsyncGenerator[None]:
             _send()
 
     _send()
-    task = asyncio.create_task(beat())
+    task, outer = asyncio.create_task(beat()), _BEATING.set(True)
     try:
         yield
     finally:
+        _BEATING.reset(outer)
         task.cancel()
 
 
 @contextmanager
 def beating_thread() -> Generator[None]:
-    """Heartbeats beside the work of a blocking activity."""
+    """Heartbeats beside the work of a blocking activity; in a thread of an async one that has its own: none."""
+    if _BEATING.get():
+        yield
+        return
     ended = Event()
 
     def beat() -> None:

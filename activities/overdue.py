@@ -30,11 +30,12 @@ class OverdueRounds:
     async def settle(self, as_of: datetime, at: datetime) -> OverdueSettled:
         """Close what nobody else will, and write down the cycles that were never opened."""
         closed, waiting = [], []
-        for run_id in await asyncio.to_thread(self._unclosed, as_of):
+        for run_id, void_reason in await asyncio.to_thread(self._unclosed, as_of):
             if await self._is_open(run_id):
                 waiting.append(run_id)
                 continue
-            await asyncio.to_thread(self.records.close_run, CloseRun(run_id=run_id, at=at, overdue=True))
+            close = CloseRun(run_id=run_id, at=at, overdue=True, void_reason=void_reason)
+            await asyncio.to_thread(self.records.close_run, close)
             closed.append(run_id)
         closed += await asyncio.to_thread(self._write_down_never_opened, as_of, at)
         return OverdueSettled(closed=tuple(closed), waiting=tuple(waiting))
@@ -48,11 +49,12 @@ class OverdueRounds:
             raise
         return described.status == WorkflowExecutionStatus.RUNNING
 
-    def _unclosed(self, as_of: datetime) -> list[str]:
+    def _unclosed(self, as_of: datetime) -> list[tuple[str, str | None]]:
+        """Each with the reason to void it: one without a roster never ran."""
         late = (ForecastRunRow.close_by < as_of) & ForecastRunRow.closed_at.is_(None)
+        live = select(ForecastRunRow).where(ForecastRunRow.purpose == "live", late).order_by(ForecastRunRow.init_time)
         with self.ledger.begin() as session:
-            live = select(ForecastRunRow.run_id).where(ForecastRunRow.purpose == "live", late)
-            return list(session.scalars(live.order_by(ForecastRunRow.init_time)))
+            return [(row.run_id, None if row.roster_digest else "not_run") for row in session.scalars(live)]
 
     def _write_down_never_opened(self, as_of: datetime, at: datetime) -> list[str]:
         """Void rows of the cycles after the first round, up to the last one that is overdue."""

@@ -175,7 +175,7 @@ class LedgerRunOpening(RunOpening):
             day1_lead_hours=rules.day1_qc.lead_time_hours,
             final_lead_hours=rules.final_leads,
             opened_at=now,
-            close_by=max(last, now) + defaults.truth_budget,
+            close_by=(last if request.run_purpose == "live" else max(last, now)) + defaults.truth_budget,
             seal_grace=defaults.seal_grace,
             second_chance=defaults.second_chance if request.run_purpose == "live" else timedelta(0),
             truth_delay=defaults.truth_delay,

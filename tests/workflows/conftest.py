@@ -59,14 +59,18 @@ async def add_search_attributes(client: Client) -> None:
     )
 
 
-@pytest.fixture
-async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+async def skipping_server() -> WorkflowEnvironment:
     """A time-skipping server with our search attributes."""
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
     )
-    async with environment:
-        await add_search_attributes(environment.client)
+    await add_search_attributes(environment.client)
+    return environment
+
+
+@pytest.fixture
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    async with await skipping_server() as environment:
         yield environment
 
 

@@ -20,10 +20,11 @@ from protocol.bundle import lacking, verify_round
 from protocol.dossier import DossierBroken
 from starter import cli
 from tests.activities.validator.world import ALICE, VALIDATOR
+from tests.workflows.conftest import skipping_server
 from tests.workflows.many_rounds import DAY, GENESIS, played
 from tests.workflows.planet import Planet
 from tests.workflows.test_forecast_run import next_cycle, start
-from tests.workflows.test_many_rounds import other_server, skip_to
+from tests.workflows.test_many_rounds import skip_to
 from weather.faults import PrerequisiteMissing
 from workflows.trigger import OPENS_AFTER_INIT
 from workflows.weights_epoch import WeightsEpoch
@@ -50,7 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 async def _written(root: Path) -> Written:
     upgrade(url := f"sqlite:///{root}/ledger.db")
     init_time = next_cycle(datetime.now(UTC)).replace(hour=0) + DAY
-    async with await other_server() as environment:
+    async with await skipping_server() as environment:
         with Ledger(url) as ledger:
             planet = Planet(root, ledger, environment.client, 3)
             async with played(planet):

@@ -10,21 +10,18 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowFailureError
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities import task_queues
 from activities.messages.run import ForecastRunInput
 from activities.messages.weights import WeightsEpochInput
 from adapters.ledger import runs
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
 from starter.client import failure_of
 from starter.commands.reports import runs_listed
-from tests.workflows.conftest import add_search_attributes, binary
 from tests.workflows.many_rounds import DAY, GENESIS, played
 from tests.workflows.planet import Planet
-from tests.workflows.test_forecast_run import next_cycle, start
+from tests.workflows.test_forecast_run import start
 from workflows.trigger import OPENS_AFTER_INIT
 from workflows.weights_epoch import WeightsEpoch
 
@@ -95,40 +92,3 @@ async def test_overlapping_rounds_all_close_and_each_epoch_has_its_weights(
     best = min(planet.keys, key=lambda hotkey: -planet.skill(hotkey))
     assert lines[-1]["shares"] == [[best, 10**9]]
     assert lines[-1]["head"] == (cycles[-1] - GENESIS) // DAY
-
-
-@pytest.mark.timeout(120)
-async def test_a_run_that_is_terminated_after_the_seal_goes_on_with_what_the_ledger_holds(
-    tmp_path: Path,
-) -> None:
-    """AT-R7: the same roster, no miner asked again, equal facts."""
-    init_time = next_cycle(datetime.now(UTC))
-    digests, asked = [], []
-    for name, disturbed in (("left_alone", False), ("terminated", True)):
-        root = tmp_path / name
-        root.mkdir()
-        upgrade(url := f"sqlite:///{root}/ledger.db")
-        async with await other_server() as environment:
-            with Ledger(url) as ledger:
-                planet = Planet(root, ledger, environment.client, 4)
-                async with played(planet):
-                    await skip_to(environment, init_time + OPENS_AFTER_INIT)
-                    run = await start(environment, ForecastRunInput(init_time=init_time))
-                    await skip_to(environment, init_time + timedelta(hours=12))
-                    if disturbed:
-                        await run.terminate()
-                        run = await start(environment, ForecastRunInput(init_time=init_time))
-                    assert (await run.result()).outcome == "closed"
-                with ledger.read() as session:
-                    digests.append(ledger_digest(session, run.id))
-                asked.append(sorted(planet.asked))
-    assert digests[0] == digests[1]
-    assert asked[0] == asked[1] == sorted(planet.keys)
-
-
-async def other_server() -> WorkflowEnvironment:
-    environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=binary("temporal-test-server"), data_converter=pydantic_data_converter
-    )
-    await add_search_attributes(environment.client)
-    return environment

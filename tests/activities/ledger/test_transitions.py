@@ -1,3 +1,5 @@
+"""Every pair of status words, against the code and against both databases (AT-R2)."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -12,11 +12,12 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.run import ForecastRunInput
 from activities.messages.weights import OverdueSettled
 from activities.overdue import OverdueRounds
-from adapters.ledger import runs
+from adapters.ledger import facts, runs
 from adapters.temporal_client import connect
+from protocol.facts import facts_digest, faults_digest
 from starter.embedded import NAMESPACE
-from tests.activities.validator.test_closing import close, opened, plant
-from tests.activities.validator.world import ALICE, BOB, T0, Opened, Validator
+from tests.activities.validator.test_closing import GOLDEN, board, close, opened, plant
+from tests.activities.validator.world import ALICE, BOB, T0, Opened, Validator, do
 
 pytestmark = pytest.mark.server
 __all__ = ["opened"]
@@ -46,7 +47,10 @@ async def test_what_was_recorded_closes_as_it_would_have_in_time(
     assert (settled.closed, settled.waiting) == ((opened.run.run_id,), ())
     assert outcomes(validator) == [(opened.run.run_id, "completed", "complete")]
     again = close(validator, opened)
-    assert again.outcome == "closed"
+    with validator.ledger.read() as session:
+        recorded, faults = facts.facts_of(session, again.run_id), facts.faults_of(session, again.run_id)
+    assert (again.facts_digest, again.faults_digest) == (facts_digest(recorded), faults_digest(faults))
+    assert board(validator, opened) == {key.hotkey: (1, GOLDEN, None) for key in (ALICE, BOB)}
     assert (await settle(validator, client, opened.run.close_by + timedelta(seconds=1))).closed == ()
 
 
@@ -67,8 +71,8 @@ async def test_a_round_with_a_workflow_closes_itself(validator: Validator, opene
 
 async def test_cycles_that_were_never_opened_are_written_down_as_void(validator: Validator, client: Client) -> None:
     first = validator.open(ForecastRunInput(init_time=T0 - timedelta(days=1)))
+    half = do(validator.opening.open_run, ForecastRunInput(init_time=T0 - timedelta(hours=18)))
     limit = first.run.close_by + timedelta(hours=12, seconds=1)
     settled = await settle(validator, client, limit)
-    never = tuple(f"forecast/2026-11-22T{hour}Z" for hour in ("00", "06"))
-    assert settled.closed == (first.run.run_id, *never)
-    assert outcomes(validator)[1:] == [(run_id, "error", "not_run") for run_id in never]
+    assert settled.closed == (first.run.run_id, half.run_id, "forecast/2026-11-22T06Z")
+    assert outcomes(validator)[1:] == [(run_id, "error", "not_run") for run_id in settled.closed[1:]]

@@ -80,6 +80,11 @@ def test_a_hindcast_is_kept_open_for_the_whole_truth_budget_from_now(validator: 
     assert run.close_by == validator.clock.now() + timedelta(days=10)
 
 
+def test_nothing_moves_the_close_of_a_live_run(validator: Validator) -> None:
+    validator.clock.advance(timedelta(days=60))
+    assert do(validator.opening.open_run, LIVE).close_by == T0 + timedelta(seconds=2_181_600)
+
+
 def test_a_run_that_is_opened_again_is_the_first_one(validator: Validator) -> None:
     first = do(validator.opening.open_run, LIVE)
     validator.clock.advance(timedelta(hours=1))
@@ -120,6 +125,7 @@ def test_a_hindcast_without_campaign_and_an_odd_hour_are_no_input() -> None:
 
 
 def test_the_first_roster_stands_although_the_registry_changes(validator: Validator) -> None:
+    """AT-I1."""
     run = do(validator.opening.open_run, LIVE)
     first = do(validator.opening.freeze_roster, FreezeRoster(run=run))
     validator.miners = (ALICE, BOB, CAROL)
