@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weather.cases import CaseKey, case_set
+from weather.faults.second_chances import TABLE
 from weather.round_score import EVERY_CASE, FaultScope, RunRecord, decide_close
 from weather.score_spec import load_rules
 from weather.weights.policies import ParetoSubsets, Proportional, WinnerTakesAll, shares
@@ -96,6 +98,34 @@ def test_a_miners_fault_is_its_own_and_never_pays(cycle, plan):
     before, after = decide_close(SPEC, record).round_scores, decide_close(SPEC, faulty).round_scores
     guilty = {hotkey for hotkey, _, _ in plan}
     assert all(after[h] <= before[h] if h in guilty else after[h] == before[h] for h in before)
+
+
+WORST = sorted({code for row in TABLE if row.effect == "W" for code in row.codes})
+EIGHT = tuple("abcdefgh")
+A_LEAD, A_CASE = CaseKey("era5_final", 48, "*", -1, "*"), next(key for key in KEYS if key.pass_ == "era5_final")
+
+
+@pytest.mark.parametrize("code", WORST)
+@pytest.mark.parametrize("scope", [EVERY_CASE, A_LEAD, A_CASE])
+def test_each_code_of_one_miner_of_eight_is_worst_in_its_scope_and_touches_no_other(code, scope):
+    """AT-F2."""
+    hotkeys = (*EIGHT, BASELINE)
+    scores = {
+        (h, key): 10**7 * (50 + (7 * i + 3 * j) % 41) for i, h in enumerate(hotkeys) for j, key in enumerate(KEYS)
+    }
+    record = RunRecord(EIGHT, scores, entrants=(BASELINE,))
+    hit = FaultScope("c", scope, "W", code)
+    before = decide_close(SPEC, record)
+    lost = {(h, key): s for (h, key), s in scores.items() if not (h == "c" and hit.covers(key))}
+    for left in (lost, scores):
+        after = decide_close(SPEC, replace(record, scores=left, faults=(hit,)))
+        assert (after.outcome, after.counted, after.void) == ("closed", KEYS, {})
+        for name in ("round_scores", "group_scores", "lead_scores"):
+            mine, theirs = getattr(after, name), getattr(before, name)
+            others = [one for one in theirs if (one if name == "round_scores" else one[0]) != "c"]
+            assert {one: mine[one] for one in others} == {one: theirs[one] for one in others}
+        assert after.round_scores["c"] < before.round_scores["c"]
+        assert (after.round_scores["c"] == 0) == (scope == EVERY_CASE)
 
 
 def weights(closings, policy):
