@@ -4,6 +4,7 @@ import math
 import shutil
 import struct
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy import exc, func, select, text
+from sqlalchemy import exc, func, insert, select, text
+from sqlalchemy.orm import Session
 
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of, faults_of, record_facts, record_faults
-from adapters.ledger.tables.scores import ScoreFactRow
+from adapters.ledger.tables.base import Row
+from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
 from adapters.ledger.values import ScoreFact
 from tests.activities.ledger.builders import RUN, T0, fact, fault, prepare
 from weather.faults import LedgerConflict, tree
@@ -170,42 +173,55 @@ def test_thousands_of_facts_are_one_short_transaction(ledger: Ledger) -> None:
         assert session.scalar(select(func.count()).select_from(ScoreFactRow)) == 3_000
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [("score", "2"), ("score", "NULL"), ("pass", "'day2'"), ("truth_version", "'guess'"), ("kind", "'x'")],
-)
-def test_the_database_refuses_an_illegal_fact(ledger: Ledger, column: str, value: str) -> None:
-    names = [name.name for name in ScoreFactRow.__table__.columns]
+def takes(session: Session, table: type[Row], **changes: Any) -> bool:
+    """Whether the database itself takes the only row of a table once more, with changes."""
+    row = dict(session.execute(select(table.__table__)).mappings().one())
+    attempt = session.begin_nested()
+    try:
+        session.execute(insert(table).values(row | changes))
+    except exc.IntegrityError:
+        return False
+    else:
+        return True
+    finally:
+        attempt.rollback()
+
+
+def test_the_database_takes_facts_with_a_finite_score_only(ledger: Ledger) -> None:
+    """AT-F4; a part of the day-1 gate may be without a score of its own."""
     with ledger.begin() as session:
         prepare(session)
         record_facts(session, [fact()])
-        chosen = ", ".join({column: value, "lead_hours": "48"}.get(name, f'"{name}"') for name in names)
-        columns = ", ".join(f'"{name}"' for name in names)
-        table = ScoreFactRow.__tablename__
-        with pytest.raises(exc.IntegrityError), session.begin_nested():
-            session.execute(text(f"INSERT INTO {table} ({columns}) SELECT {chosen} FROM {table}"))
+        for score, pass_ in product([None, -0.1, 0.0, 1.0, 1.1, math.inf], ["day1_qc", "era5_final", "day2"]):
+            legal = pass_ != "day2" and (pass_ == "day1_qc" if score is None else 0 <= score <= 1)
+            assert takes(session, ScoreFactRow, lead_hours=48, score=score, **{"pass": pass_}) == legal, (score, pass_)
+        for wrong in ({"score": math.nan}, {"truth_version": "guess"}, {"kind": "x"}):
+            assert not takes(session, ScoreFactRow, lead_hours=48, **wrong), wrong
+
+
+def test_the_database_takes_faults_with_a_code_that_cost_who_may_be_charged_only(ledger: Ledger) -> None:
+    """AT-F4."""
+    causes, effects = ("miner", "policy", "source", "platform", "nobody", None), ("W", "V", "X", None)
+    with ledger.begin() as session:
+        prepare(session)
+        record_faults(session, [fault()])
+        for code, cause, effect, hotkey in product(("DiskFull", "", None), causes, effects, ("2" * 64, "*")):
+            costs = effect == "W" and cause in ("miner", "policy") and hotkey != "*"
+            void = effect == "V" and cause in ("policy", "source", "platform")
+            values = {"code": code, "cause": cause, "effect": effect, "hotkey": hotkey}
+            assert takes(session, FaultRecordRow, **values) == (code == "DiskFull" and (costs or void)), values
 
 
 @pytest.mark.parametrize("effect", ["W", "V"])
 @pytest.mark.parametrize("cause", ["miner", "policy", "source", "platform"])
-def test_only_miner_and_policy_may_cost_points(ledger: Ledger, effect: str, cause: str) -> None:
-    allowed = (effect == "W") == (cause in ("miner", "policy")) or (effect, cause) == ("V", "policy")
+def test_only_miner_and_policy_may_cost_points(effect: str, cause: str) -> None:
     code = next(name for name, kind in tree().items() if kind.cause == cause and kind.__subclasses__() == [])
     values = {"cause": cause, "effect": effect, "code": code}
-    insert = (
-        "INSERT INTO fault_records (run_id, hotkey, pass, lead_hours, variable, level, region, generation, digest,"
-        " code, cause, effect, detail, attempts, recorded_at) VALUES (:run, :hotkey, '*', -1, '*', '*', '*', 1, '',"
-        f" '{code}', '{cause}', '{effect}', '', '[]', '2026-11-22 22:00:00+00:00')"
-    )
-    with ledger.begin() as session:
-        prepare(session)
-        if allowed:
-            record_faults(session, [fault(**values)])
-            return
-        with pytest.raises(ValidationError):
-            fault(**values)
-        with pytest.raises(exc.IntegrityError), session.begin_nested():
-            session.execute(text(insert), {"run": RUN, "hotkey": "1" * 64})
+    if (effect == "W") == (cause in ("miner", "policy")) or cause == "policy":
+        assert fault(**values).code == code
+        return
+    with pytest.raises(ValidationError):
+        fault(**values)
 
 
 def test_a_code_belongs_to_its_cause() -> None:

@@ -138,6 +138,7 @@ def test_a_roster_holds_the_enabled_miners_by_hotkey() -> None:
 
 
 def test_hotkeys_above_the_limit_of_one_address_are_excluded_latest_first() -> None:
+    """AT-I4: who announces somebody's address later crowds out itself."""
     old = datetime(2026, 1, 1, tzinfo=UTC)
     crowd = [miner(number, "a.example:443", valid_from=old) for number in range(10, 18)]
     late = miner(9, "a.example", valid_from=old + timedelta(seconds=1))
