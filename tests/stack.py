@@ -116,9 +116,15 @@ async def child_of(workflow: WorkflowHandle, client: Client, child_id: str) -> W
     return client.get_workflow_handle(child_id)
 
 
-def schedules(activity: str) -> Callable[[HistoryEvent], bool]:
-    """Whether the event schedules this activity."""
-    return lambda event: event.activity_task_scheduled_event_attributes.activity_type.name == activity
+def schedules(activity: str, times: int = 1) -> Callable[[HistoryEvent], bool]:
+    """Whether an event schedules this activity, for the `times`-th time in its history."""
+    left = iter(range(times - 1, -1, -1))
+
+    def wanted(event: HistoryEvent) -> bool:
+        name = event.activity_task_scheduled_event_attributes.activity_type.name
+        return name == activity and next(left) == 0
+
+    return wanted
 
 
 async def being_done(workflow: WorkflowHandle, activity: str) -> bool:

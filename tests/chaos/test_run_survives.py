@@ -83,7 +83,7 @@ async def test_a_control_worker_killed_while_miners_compute_and_again_while_scor
         await seen(day1, schedules("fetch_lead"))
         with closing(sqlite3.connect(stack.embedded.folder.root / "ledger.db", isolation_level=None)) as ledger:
             ledger.execute("BEGIN IMMEDIATE")
-            await seen(day1, schedules("record_scores"))
+            await seen(day1, schedules("record_scores", times=2))
             assert await being_done(day1, "record_scores")
             await stack.kill("worker-control")
         await run.result()
