@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 for commands in (stack.app, serve.app, operate.app, verify.app, conform.app):
     app.add_typer(commands)
+app.command("why")(runs.why)
 runs.app.command("dossier")(verify.dossier)
 runs.app.command("bundle")(verify.bundle)
 verbs.add_to(runs.app)

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.orm import Session
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -37,6 +39,7 @@ from adapters.temporal_client import connect
 from protocol.layout import load_layout
 from protocol.names import format_time
 from protocol.registry import Registry
+from starter.commands.whys import Leaf
 from starter.refusals import FolderUnusable
 from weather.faults import (
     ConfigurationInvalid,
@@ -52,7 +55,8 @@ from workflows.failures import fault_note, fault_of
 from workflows.forecast_run import ForecastRun
 
 CLIENT_FILE = "client.json"
-ABSENT = "absent"
+ABSENT = "the server has no such workflow: `barograph run start` begins it, or goes on with what the ledger holds"
+NO_WORKER = "waits for a `control` worker that answers, such as `barograph worker --mode control`"
 LOOK_SECONDS = 1.0
 QUERY_TIMEOUT = timedelta(seconds=5)
 
@@ -198,35 +202,60 @@ def failure_of(error: WorkflowFailureError | WorkflowUpdateFailedError) -> Fault
     return kind(str(cause))
 
 
-async def whys(settings: Settings, workflow_ids: Sequence[str]) -> dict[str, Why]:
-    """Why each workflow stands where it stands."""
+async def whys(settings: Settings, workflow_ids: Sequence[str]) -> list[Leaf]:
+    """Why each workflow stands where it stands, each followed by what it has under way."""
     async with temporal(settings) as client:
         answers = await asyncio.gather(*(why_of(client, workflow_id) for workflow_id in workflow_ids))
-    return dict(zip(workflow_ids, answers, strict=True))
+    return [leaf for answer in answers for leaf in answer]
 
 
-async def why_of(client: Client, workflow_id: str) -> Why:
-    """What a workflow waits for, or how it ended; a sentence in any case."""
-    handle = client.get_workflow_handle(workflow_id)
+async def why_of(client: Client, workflow_id: str) -> list[Leaf]:
+    """What a workflow waits for, or how it ended, then its activities; a sentence in any case."""
+    handle, doing = client.get_workflow_handle(workflow_id), list[Leaf]()
     try:
-        if (await handle.describe()).status == WorkflowExecutionStatus.RUNNING:
-            return await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)
+        described = await handle.describe()
+        if described.status == WorkflowExecutionStatus.RUNNING:
+            doing = [_doing(workflow_id, one) for one in described.raw_description.pending_activities]
+            return [_told(workflow_id, await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)), *doing]
         await handle.result()
     except WorkflowFailureError as error:
         fault = fault_note(failure_of(error))
-        return Why(stage="failed", waiting_for="nothing: the workflow failed", last_fault=fault, helps="start it again")
+        failed = Why(stage="failed", waiting_for="somebody to start it again", kind=fault.cause, last_fault=fault)
+        return [_told(workflow_id, failed)]
     except WorkflowQueryFailedError as error:
-        return Why(stage="unknown", waiting_for=f"a worker that knows the answer: {error}")
+        return [Leaf(workflow_id, f"waits for a worker that knows the answer: {error}", "worker"), *doing]
     except RPCError as error:
-        return _unknown(error)
-    return Why(stage="closed", waiting_for="nothing: it is closed")
+        if error.status == RPCStatusCode.NOT_FOUND:
+            return [Leaf(workflow_id, ABSENT, "operator")]
+        return [Leaf(workflow_id, f"{NO_WORKER} ({_said(error)})", "worker"), *doing]
+    return [Leaf(workflow_id, "the workflow is closed")]
 
 
-def _unknown(error: RPCError) -> Why:
-    if error.status == RPCStatusCode.NOT_FOUND:
-        return Why(stage=ABSENT, waiting_for="nothing: the server has no such workflow", helps="barograph run start")
-    helps = "start a worker with `barograph worker --mode control`"
-    return Why(stage="unknown", waiting_for=f"a `control` worker that answers ({_said(error)})", helps=helps)
+def _told(workflow_id: str, why: Why) -> Leaf:
+    evidence = why.last_fault.model_dump(include={"detail", "found", "expected"}) if why.last_fault else {}
+    code = why.last_fault.code if why.last_fault else None
+    said = f"{why.stage}: waits for {why.waiting_for}"
+    return Leaf(workflow_id, said, why.kind, code, why.since, why.until, evidence, why.verbs)
+
+
+def _doing(workflow_id: str, one: PendingActivityInfo) -> Leaf:
+    """An activity: with whom it is and when it was heard of, or why it failed and when it is tried again."""
+    code = one.last_failure.application_failure_info.type
+    runs = one.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    heard, due = one.last_heartbeat_time, one.next_attempt_schedule_time
+    return Leaf(
+        f"{workflow_id} {one.activity_type.name}",
+        f"attempt {one.attempt} {'runs' if runs else 'waits for its time or for a worker'}",
+        tree()[code].cause if code in tree() and not runs else "worker",
+        code or None,
+        since=one.last_started_time.ToDatetime(UTC) if one.HasField("last_started_time") else None,
+        next=due.ToDatetime(UTC) if due.seconds and not runs else None,
+        evidence={
+            "pod": one.last_worker_identity,
+            "heartbeat": heard.ToDatetime(UTC) if heard.seconds else None,
+            "detail": one.last_failure.message,
+        },
+    )
 
 
 def _said(error: RPCError) -> str:

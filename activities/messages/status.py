@@ -19,7 +19,6 @@ class Why(Message):
     until: Instant | None = None
     last_fault: FaultNote | None = None
     verbs: tuple[str, ...] = ()
-    helps: str = ""
 
 
 class RunProgress(Message):

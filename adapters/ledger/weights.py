@@ -61,12 +61,16 @@ def with_scores(session: Session, rounds: Sequence[RoundState]) -> tuple[RoundSt
     run_ids = [each.run_id for each in rounds]
     totals: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
     scores: dict[str, dict[str, dict[str, int]]] = {run_id: {} for run_id in run_ids}
-    for row in session.scalars(select(RoundScoreRow).where(RoundScoreRow.run_id.in_(run_ids))):
-        totals[row.run_id][row.hotkey] = row.score_nano
+    row = RoundScoreRow
+    chosen = select(row.run_id, row.hotkey, row.score_nano).where(row.run_id.in_(run_ids))
+    for run_id, hotkey, nano in session.execute(chosen):
+        totals[run_id][hotkey] = nano
     groups: dict[str, int] = {}
-    for row in session.scalars(select(GroupScoreRow).where(GroupScoreRow.run_id.in_(run_ids))):
-        scores[row.run_id].setdefault(row.hotkey, {})[row.group_name] = row.score_nano
-        groups[row.group_name] = 1
+    part = GroupScoreRow
+    parts = select(part.run_id, part.hotkey, part.group_name, part.score_nano).where(part.run_id.in_(run_ids))
+    for run_id, hotkey, group, nano in session.execute(parts):
+        scores[run_id].setdefault(hotkey, {})[group] = nano
+        groups[group] = 1
     return tuple(
         replace(each, group_weights=groups, scores=scores[each.run_id], totals=totals[each.run_id]) for each in rounds
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from protocol import names
 
 STATE = Path(".barograph")
 CYCLE = "2026-11-22T18Z"
+SUBJECTS = "a run, <run>/miner/<name or hotkey>, weights/<network>/<epoch>, or the name or hotkey of a miner"
 
 
 def parse_run_id(text: str) -> str:
@@ -30,13 +32,18 @@ def parse_campaign(text: str) -> str:
     return text
 
 
-def _first_id(candidates: list[str], found: str, expected: str) -> str:
+def find_run_id(*candidates: str) -> str | None:
+    """The first of them that is a run id."""
     for candidate in candidates:
-        try:
+        with contextlib.suppress(ValueError):
             names.parse_run_id(candidate)
-        except ValueError:
-            continue
-        return candidate
+            return candidate
+    return None
+
+
+def _first_id(candidates: list[str], found: str, expected: str) -> str:
+    if run_id := find_run_id(*candidates):
+        return run_id
     raise typer.BadParameter(f"found {found!r}, expected {expected}")
 
 

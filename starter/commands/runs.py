@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starter.commands.options import STATE, Campaign, InitTime, Json, RunId, State
+from starter.commands.options import STATE, SUBJECTS, Campaign, InitTime, Json, RunId, State
 from starter.output import FAULT, REFUSED, emit, tell
 from weather.faults import PlatformFault
 
 if TYPE_CHECKING:
     from activities.messages.run import ForecastRunInput
+    from starter.commands.whys import Leaf
     from workers.settings import Settings
 
 app = typer.Typer(help="Start forecast runs, and see how they stand and why.", no_args_is_help=True)
@@ -63,33 +66,18 @@ def status(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
     settings = client.client_settings(state)
     with client.reading(settings) as session:
         told = reports.run_told(session, run_id)
-    emit(told | _answers(settings, told, [run_id])[run_id], as_json=as_json)
+    emit(told | asdict(_answer(settings, run_id)[0]), as_json=as_json)
 
 
 @app.command()
 def why(
-    run_id: RunId,
-    miner: Annotated[str | None, typer.Option(metavar="NAME_OR_HOTKEY", help="Only this miner, every fault.")] = None,
-    state: State = STATE,
-    as_json: Json = False,
+    subject: Annotated[str, typer.Argument(help=f"{SUBJECTS}.")], state: State = STATE, as_json: Json = False
 ) -> None:
-    """Why a run, its passes and its miners stand where they stand."""
-    from protocol.names import miner_workflow_id
+    """Why a run, a miner in it, an epoch of weights or a miner's share stands where it stands."""
     from starter import client
-    from starter.commands import reports
 
-    settings = client.client_settings(state)
-    with client.reading(settings) as session:
-        told = reports.run_told(session, run_id)
-        hotkey = reports.hotkey_of(session, run_id, miner) if miner else None
-        parts = [miner_workflow_id(run_id, hotkey)] if hotkey else reports.open_passes(session, run_id)
-        miners, faults = reports.miners_told(session, run_id, hotkey), reports.faults_told(session, run_id, hotkey)
-    answers = _answers(settings, told, [run_id, *parts])
-    shown = {name: told.get(name) for name in ("run_id", "status", "outcome", "outcome_reason", "why")} | answers.pop(
-        run_id
-    )
-    waiting = [{"workflow_id": workflow_id, **answer} for workflow_id, answer in answers.items()]
-    emit({**shown, "waiting": waiting, "miners": miners, "faults": faults}, as_json=as_json)
+    leaf, *parts = _answer(client.client_settings(state), subject)
+    emit({**asdict(leaf), "parts": [asdict(part) for part in parts]}, as_json=as_json)
 
 
 @app.command()
@@ -118,24 +106,23 @@ async def _started(settings: Settings, request: ForecastRunInput, *, wait: bool,
         return document
 
 
-def _answers(settings: Settings, told: dict[str, Any], workflow_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Why each workflow stands where it stands, the run first; of a closed run the ledger knows."""
-    from activities.messages.status import Why
+def _answer(settings: Settings, subject: str) -> list[Leaf]:
+    """The subject's own leaf, then those of its workflows and of its parts; of what is closed the ledger knows."""
     from starter import client
+    from starter.commands.subjects import found
+    from starter.commands.whys import Leaf
 
-    run_id = workflow_ids[0]
-    if told.get("outcome"):
-        closed = Why(stage="closed", waiting_for=f"nothing: {told['outcome']} ({told['outcome_reason']})")
-        return {run_id: closed.model_dump()}
+    with client.reading(settings) as session:
+        leaves, workflows = found(session, subject, settings, datetime.now(UTC))
     try:
-        answers = asyncio.run(client.whys(settings, workflow_ids))
+        live = asyncio.run(client.whys(settings, workflows)) if workflows else []
     except PlatformFault as error:
-        if not told:
+        if not leaves:
             raise
-        answers = dict.fromkeys(workflow_ids, Why(stage="unknown", waiting_for=str(error), helps="barograph up"))
-    if not told and answers[run_id].stage == client.ABSENT:
-        raise _unknown(run_id)
-    return {workflow_id: answer.model_dump() for workflow_id, answer in answers.items()}
+        live = [Leaf(workflows[0], f"{error}; `barograph up` starts an embedded stack", "worker")]
+    if not leaves and live[0].says == client.ABSENT:
+        raise _unknown(subject)
+    return [*leaves[:1], *live, *leaves[1:]]
 
 
 def _unknown(run_id: str) -> typer.BadParameter:

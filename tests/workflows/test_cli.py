@@ -89,7 +89,7 @@ async def test_a_second_start_joins_and_why_tells_what_is_waited_for(barograph: 
         assert sorted((code, document["joined"]) for code, document, _ in starts) == [(0, False), (0, True)]
         assert {document["run_id"] for _, document, _ in starts} == {RUN}
         code, why, _ = await barograph("run", "why", RUN)
-    assert (code, why["stage"], why["waiting_for"]) == (0, "forecast", "commitments of 2 miners")
+    assert (code, why["says"], why["kind"]) == (0, "forecast: waits for commitments of 2 miners", "miner")
 
 
 async def test_a_verb_answers_its_receipt_and_what_is_refused_has_its_exit_code(
@@ -117,7 +117,7 @@ async def test_a_verb_answers_its_receipt_and_what_is_refused_has_its_exit_code(
 async def test_without_a_worker_a_run_starts_and_waits_and_says_for_what(barograph: Command) -> None:
     assert (await barograph(*START))[:2] == (0, {"run_id": RUN, "joined": False})
     code, why, _ = await barograph("run", "why", RUN)
-    assert (code, why["stage"]) == (0, "unknown") and "`control` worker" in why["waiting_for"]
+    assert (code, why["kind"]) == (0, "worker") and "`control` worker" in why["says"]
     code, document, error = await barograph("run", "status", "2020-01-01T00Z")
     assert (code, document) == (2, None) and "neither ledger nor Temporal" in error
 
@@ -140,7 +140,7 @@ async def test_a_run_that_fails_tells_the_fault_and_may_be_started_again(barogra
         code, document, error = await barograph(*START, "--wait")
         assert (code, document) == (4, None) and "no such spec" in error and "found a; expected b" in error
         _, why, _ = await barograph("run", "why", RUN)
-        assert (why["stage"], why["last_fault"]["code"]) == ("failed", "ConfigurationInvalid") and why["helps"]
+        assert (why["kind"], why["code"]) == ("policy", "ConfigurationInvalid") and "start it again" in why["says"]
         code, document, _ = await barograph(*START, "--wait")
         assert (code, document["joined"], document["outcome"]) == (4, False, "void")
 

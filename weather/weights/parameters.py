@@ -32,3 +32,7 @@ class Parameters(BaseModel, ABC):
     @abstractmethod
     def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
         """What shares are proportional to, by hotkey and BURN; standings come by seniority."""
+
+    @abstractmethod
+    def reasons(self, window: Window, standings: Sequence[Standing], hotkey: str) -> list[str]:
+        """Why a hotkey that has a standing gets what it gets, in words; standings come by seniority."""

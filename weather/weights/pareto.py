@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, localcontext
 from itertools import chain, combinations
 from math import isqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from weather.faults import ConfigurationInvalid
-from weather.weights.apportion import BILLION, EXACT, whole_masses
+from weather.weights.apportion import BILLION, BURN, EXACT, whole_masses
 from weather.weights.parameters import FLOOR, Parameters
 from weather.weights.window import MILLION, Standing, Window
 
@@ -24,6 +24,29 @@ _POINTS: dict[str, Callable[[int], int]] = {
     "exponential": lambda size: 2 ** (size - 1),
     "equal": lambda size: 1,
 }
+
+
+class Contest(NamedTuple):
+    """Who is the champion of a set of groups; the errors by hotkey stand by seniority, after the baseline's at BURN."""
+
+    groups: tuple[str, ...]
+    gap: int
+    errors: Mapping[str, int]
+    champion: str
+
+    def lack(self, hotkey: str) -> str:
+        """What keeps a hotkey from being the champion here."""
+        mine, its, order = self.errors[hotkey], self.errors[self.champion], list(self.errors)
+        if hotkey == self.champion:
+            return "champion of"
+        if mine >= self.errors[BURN]:
+            return "not above the baseline in"
+        if self.champion == BURN:
+            return "within the gap of the baseline on"
+        if _beats(its, mine, self.gap):
+            return f"beaten by {self.champion} on"
+        senior = order.index(self.champion) < order.index(hotkey)
+        return f"within the gap of {'senior ' if senior else ''}{self.champion} on"
 
 
 class ParetoSubsets(Parameters):
@@ -60,18 +83,38 @@ class ParetoSubsets(Parameters):
         Raises:
             ConfigurationInvalid: the last round has more groups than six.
         """
-        contestants = (FLOOR, *standings)
-        won = {each.hotkey: 0 for each in contestants}
-        groups = tuple(window.judged[-1].group_weights) if window.judged else ()
+        won = dict.fromkeys((BURN, *(each.hotkey for each in standings)), 0)
+        for contest in self.contests(window, standings):
+            won[contest.champion] += _POINTS[self.points](len(contest.groups))
+        return won
+
+    def contests(self, window: Window, standings: Sequence[Standing]) -> Iterator[Contest]:
+        """Each set of groups that is whole in any round, the small ones first; standings come by seniority.
+
+        Raises:
+            ConfigurationInvalid: the last round has more groups than six.
+        """
+        groups = sorted(window.judged[-1].group_weights) if window.judged else []
         if len(groups) > MOST_GROUPS:
             raise ConfigurationInvalid("groups of a round", found=len(groups), expected=f"1 … {MOST_GROUPS}")
         whole = Counter(frozenset(round_.scores[window.baseline]) for round_ in window.judged)
-        errors = {each.hotkey: _errors(window, each) for each in contestants}
-        for subset in map(frozenset, _subsets(groups)):
-            if rounds := sum(count for groups, count in whole.items() if subset <= groups):
-                champion = _champion({hotkey: _error(errors[hotkey], subset) for hotkey in won}, self.gap(rounds))
-                won[champion] += _POINTS[self.points](len(subset))
-        return won
+        errors = {each.hotkey: _errors(window, each) for each in (FLOOR, *standings)}
+        for subset in _subsets(groups):
+            if rounds := sum(count for groups, count in whole.items() if groups.issuperset(subset)):
+                here, gap = (
+                    {hotkey: _error(each, frozenset(subset)) for hotkey, each in errors.items()},
+                    self.gap(rounds),
+                )
+                yield Contest(subset, gap, here, _champion(here, gap))
+
+    def reasons(self, window: Window, standings: Sequence[Standing], hotkey: str) -> list[str]:
+        """What a hotkey lacks, each with the smallest set of groups in which it does."""
+        lacks: dict[str, list[str]] = {}
+        for contest in self.contests(window, standings):
+            lacks.setdefault(contest.lack(hotkey), []).append("+".join(contest.groups))
+        return [
+            f"{lack} {first}" + (f" and {len(more)} more" if more else "") for lack, (first, *more) in lacks.items()
+        ]
 
     def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
         """The points, raised to 1/T if T is not 1."""
@@ -102,9 +145,13 @@ def _champion(errors: Mapping[str, int], gap: int) -> str:
     """The last in the order of the errors who beats the one that was the champion then."""
     champion, *others = errors
     for other in others:
-        if MILLION * errors[other] < (MILLION - gap) * errors[champion]:
+        if _beats(errors[other], errors[champion], gap):
             champion = other
     return champion
+
+
+def _beats(error: int, other: int, gap: int) -> bool:
+    return MILLION * error < (MILLION - gap) * other
 
 
 def _subsets(groups: Sequence[str]) -> chain[tuple[str, ...]]:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from weather.faults import ConfigurationInvalid
-from weather.weights.apportion import BURN, apportion, burned
+from weather.weights.apportion import BILLION, BURN, apportion, burned
 from weather.weights.pareto import ParetoSubsets
 from weather.weights.proportional import Proportional
 from weather.weights.window import Standing, Window
 from weather.weights.winner import WinnerTakesAll
 
-__all__ = ["BURN", "ParetoSubsets", "Policy", "Proportional", "WinnerTakesAll", "parse_policy", "shares"]
+__all__ = ["BURN", "ParetoSubsets", "Policy", "Proportional", "WinnerTakesAll", "parse_policy", "reasons", "shares"]
 
 Policy = Annotated[ParetoSubsets | WinnerTakesAll | Proportional, Field(discriminator="policy")]
 _POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
@@ -44,6 +44,23 @@ def shares(policy: Policy, window: Window, standings: Iterable[Standing]) -> dic
     What is published of them, with BURN paid to somebody, is `apportion.payable(…, policy.burn_hotkey)`. Who is
     the burn hotkey is not paid as a miner.
     """
-    miners = sorted((each for each in standings if each.hotkey != policy.burn_hotkey), key=lambda each: each.seniority)
-    masses = {BURN: 0} | policy.masses(window, miners)
+    masses = {BURN: 0} | policy.masses(window, _miners(policy, standings))
     return burned(apportion(masses), policy.burn_rate_ppb)
+
+
+def reasons(policy: Policy, window: Window, standings: Iterable[Standing], hotkey: str) -> list[str]:
+    """Why a hotkey has the share that it has, in words."""
+    miners = _miners(policy, standings)
+    entries = {each.hotkey: each.entry for each in miners}
+    if hotkey == policy.burn_hotkey:
+        return ["is paid what is burned"]
+    if hotkey not in entries:
+        return ["not registered"]
+    if entries[hotkey] is None:
+        return ["in no counted round since it is registered, and so as good as the baseline"]
+    told = policy.reasons(window, miners, hotkey)
+    return [f"{policy.burn_rate_ppb / BILLION:.0%} of each share is burned", *told] if policy.burn_rate_ppb else told
+
+
+def _miners(policy: Policy, standings: Iterable[Standing]) -> list[Standing]:
+    return sorted((each for each in standings if each.hotkey != policy.burn_hotkey), key=lambda each: each.seniority)

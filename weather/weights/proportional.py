@@ -32,6 +32,16 @@ class Proportional(Parameters):
         floor = sum(round_.totals[window.baseline] for round_ in window.judged)
         return {each.hotkey: sum(window.total(round_, each) for round_ in window.judged) - floor for each in standings}
 
+    def reasons(self, window: Window, standings: Sequence[Standing], hotkey: str) -> list[str]:
+        """Its excess over the baseline, and who of its identity class is paid in its place."""
+        excess = self.excess(window, standings)
+        amount = f"R − B comes to {excess[hotkey] / BILLION:+.9f} over {len(window.judged)} rounds"
+        if excess[hotkey] <= 0:
+            return ["not above the baseline", amount]
+        classes = {each.hotkey: each.identity_class for each in standings}
+        paid = [each for each in _best_of_classes(excess, standings) if classes[each] == classes[hotkey] is not None]
+        return [amount, *(f"class member of {each}" for each in paid if each != hotkey)]
+
     def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
         """Of the best of each identity class the excess to a power, or its softmax without the baseline's mass."""
         excess = self.excess(window, standings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
@@ -34,6 +35,12 @@ class WinnerTakesAll(Parameters):
             winner = _winner(window, round_, standings)
             average = {hotkey: (1 - alpha) * s + alpha * (hotkey == winner) for hotkey, s in average.items()}
         return average
+
+    def reasons(self, window: Window, standings: Sequence[Standing], hotkey: str) -> list[str]:
+        """Who won how many of the rounds, the hotkey first; the baseline those in which nobody was above it."""
+        won = Counter(_winner(window, round_, standings) for round_ in window.judged)
+        rounds = sorted(({hotkey: 0} | won).items(), key=lambda one: (one[0] != hotkey, -one[1], one[0]))
+        return [f"{'the baseline' if name == FLOOR.hotkey else name} won {n} of {won.total()}" for name, n in rounds]
 
     def masses(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
         """The moving average."""

@@ -175,7 +175,7 @@ def test_runs_are_listed_and_told_by_init_time(closed: Path, capsys: pytest.Capt
     assert (listed["run_id"], listed["outcome"], listed["coverage"]) == (RUN, "closed", "1/1")
     status = told(capsys, closed, "status", "2026-11-22T18Z")
     assert (status["run_id"], status["miners"], status["faults"]) == (RUN, 3, 3)
-    assert (status["stage"], status["waiting_for"]) == ("closed", "nothing: closed (complete)")
+    assert (status["says"], status["kind"]) == ("closed: every case counted", None)
 
 
 def test_the_board_has_ranks_scores_leads_and_codes(closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,40 +198,42 @@ def test_every_failed_and_zero_state_has_a_sentence_and_its_evidence(
     closed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     why = told(capsys, closed, "why", RUN)
-    assert {row["miner"]: row["why"] for row in why["miners"]} == {
-        "miner-0": "scored, nothing failed",
-        "miner-1": "scores zero in era5_final 024h 2t and 1 more: ObjectDigestMismatch",
-        "miner-2": "scores zero in the whole run: NoCommitment",
-    }
-    (absent,) = [row for row in why["faults"] if row["code"] == "NoCommitment"]
+    assert (why["says"], why["kind"], why["verbs"]) == ("closed: every case counted", None, [])
+    absent, second, first = why["parts"]
+    assert (first["subject"], first["says"]) == (f"{RUN}/miner/miner-0", "is scored, nothing failed")
+    assert second["says"].startswith("scores zero in era5_final 024h 2t and 1 more: ")
+    assert (second["kind"], second["code"]) == ("miner", "ObjectDigestMismatch")
     assert absent == {
-        "miner": "miner-2",
-        "scope": "the whole run",
-        "effect": "scores zero",
+        "subject": f"{RUN}/miner/miner-2",
+        "says": "scores zero in the whole run: No commitment by the deadline; "
+        "tried again: calls and polls, ever rarer, until commit deadline",
+        "kind": "miner",
         "code": "NoCommitment",
-        "cause": "miner",
-        "detail": "none by the deadline",
-        "found": "processing",
-        "expected": "a commitment",
-        "tried_again": "calls and polls, ever rarer",
-        "verbs": "",
+        "since": "2026-11-22T23:00:00Z",
+        "next": None,
+        "evidence": {"detail": "none by the deadline", "found": "processing", "expected": "a commitment"},
+        "verbs": [],
     }
-    assert (why["waiting_for"], why["waiting"]) == ("nothing: closed (complete)", [])
+    assert run(["why", RUN, "--state", str(closed)]) == 0
+    assert "miner-2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("named", ["miner-1", SECOND])
 def test_of_one_miner_every_fault_is_told(named: str, closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    why = told(capsys, closed, "why", RUN, "--miner", named)
-    assert [row["miner"] for row in why["miners"]] == ["miner-1"]
-    assert [(row["scope"], row["found"]) for row in why["faults"]] == [
-        ("era5_final 024h 2t", "cc"),
-        ("era5_final 024h z500", "aa"),
+    why = told(capsys, closed, "why", f"{RUN}/miner/{named}")
+    assert why["code"] == "ObjectDigestMismatch"
+    assert [(row["says"].split(":")[0], row["evidence"]["found"]) for row in why["parts"]] == [
+        ("scores zero in era5_final 024h 2t", "cc"),
+        ("scores zero in era5_final 024h z500", "aa"),
     ]
 
 
-def test_a_miner_that_is_not_on_the_roster_is_usage(closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, error = refused(capsys, closed, "run", "why", RUN, "--miner", "nobody")
+def test_a_subject_that_nobody_can_know_is_usage(closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, error = refused(capsys, closed, "run", "why", f"{RUN}/miner/nobody")
     assert code == 2 and "found 'nobody'" in error and "miner-0" in error
+    code, error = refused(capsys, closed, "why", "nobody")
+    assert code == 2 and "found 'nobody'" in error and "weights/<network>/<epoch>" in error
+    assert refused(capsys, closed, "why", "weights/other/3")[0] == 4
 
 
 def test_what_is_void_is_told_to_each_miner(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,8 +243,10 @@ def test_what_is_void_is_told_to_each_miner(state: Path, capsys: pytest.CaptureF
         record_faults(session, [fault(**void, lead_hours=48)])
         close_run(session, RUN, closing(outcome="void", reason="coverage", scores=[], lead_scores=[]))
     why = told(capsys, state, "why", RUN)
-    assert why["miners"][0]["why"] == "void for all in era5_final 048h: DiskFull"
-    assert [row["miner"] for row in why["faults"]] == ["all"]
+    for_all, miner = why["parts"]
+    assert for_all["says"].startswith("void for all in era5_final 048h: ") and for_all["code"] == "DiskFull"
+    assert (miner["subject"], miner["says"]) == (f"{RUN}/miner/miner-0", why["says"])
+    assert (why["kind"], why["code"]) == ("platform", "DiskFull")
 
 
 def test_without_a_server_a_run_does_not_start_and_an_open_one_is_told_by_the_ledger(state: Path) -> None:
@@ -261,9 +265,10 @@ def test_without_a_server_a_run_does_not_start_and_an_open_one_is_told_by_the_le
         for command in commands
     ]
     why = json.loads(asked.communicate(timeout=60)[0])
-    assert {row["why"] for row in why["miners"]} == {"is not asked yet", "computes its forecast"}
-    assert why["stage"] == "unknown" and "did not answer within" in why["waiting_for"] and why["helps"]
-    assert [row["workflow_id"] for row in why["waiting"]] == [f"{RUN}/score/era5_final/024h"]
+    server, due, *miners = why["parts"]
+    assert server["kind"] == "worker" and "did not answer within" in server["says"] and "barograph up" in server["says"]
+    assert (due["subject"], due["kind"]) == (f"{RUN}/score/era5_final/024h", "timer")
+    assert {row["says"] for row in miners} == {"is not asked yet", "computes its forecast"}
     out, error = started.communicate(timeout=60)
     assert (asked.returncode, started.returncode, out) == (0, 3, "")
     assert "did not answer within" in error and "barograph up" in error

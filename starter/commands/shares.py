@@ -1,0 +1,98 @@
+"""Why a miner's share of the weights is what it is, and why rounds do not count in it yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from activities.messages.weights import Epoch, WeightsEpochInput
+from activities.weights import WeightsRules
+from adapters.ledger.tables.runs import ForecastRunRow, RosterRow
+from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
+from adapters.ledger.weights import live_rounds, with_scores
+from protocol.canonical import J
+from protocol.weight_inputs import WeightInputs
+from starter.commands.options import SUBJECTS
+from starter.commands.reports import run_leaf
+from starter.commands.whys import Leaf, State, of_row
+from weather.faults import NothingToPublish
+from weather.weights.policies import reasons
+from weather.weights.window import MILLION, RoundState, Window, head
+
+HOTKEY = re.compile(r"[0-9a-f]{64}")
+NO_VECTOR = State("platform", "no weights are there: no round counts yet, or no epoch was played", "ends")
+ROUNDS = {
+    "void": State(None, "does not count"),
+    "open": State("timer", "does not count: it is open", "close_by"),
+    "thin": State("policy", "does not count: it covers too little"),
+    "behind": State("timer", "does not count: a round before it is not closed", "close_by"),
+    "next": State("timer", "counts from the next epoch on", "ends"),
+}
+
+
+def of_share(session: Session, miner: str, rules: WeightsRules, now: datetime) -> list[Leaf]:
+    """The share in the newest vector, then the rounds since the first of its window that do not count in it."""
+    epoch, hotkey = rules.resolve(WeightsEpochInput(), now), _hotkey(session, miner)
+    live, vector = live_rounds(session, rules.network, rules.rounds), _newest(session, rules.network)
+    counted, first, policy = set[str](), 0, rules.policy(epoch.epoch).policy
+    leaf = replace(of_row(hotkey, NO_VECTOR, None, epoch), code=NothingToPublish.__name__)
+    if vector:
+        inputs = WeightInputs.parse(J(vector.inputs))
+        counted, first = {each.run_id for each in inputs.rounds}, inputs.rounds[0].serial
+        window = Window(with_scores(session, [each for each in live if each.run_id in counted]), inputs.baseline)
+        told, share = reasons(inputs.policy, window, inputs.standings, hotkey), dict(vector.shares).get(hotkey, 0)
+        says = f"has {share / 10**7:.4f} % of the weights: {'; '.join(told)}"
+        evidence = {"share_ppb": share, "head": vector.head, "input_digest": vector.input_digest}
+        leaf = Leaf(hotkey, says, "policy", None, vector.computed_at, epoch.ends, evidence)
+    top = head(live, int(epoch.ends.timestamp()))
+    left = [each for each in live if each.serial >= first and each.run_id not in counted]
+    words = {each.run_id: round_word(each, top, policy.min_coverage_ppm) for each in left}
+    return [leaf, *_uncounted(session, words, epoch, top)]
+
+
+def round_word(state: RoundState, top: int | None, least_ppm: int) -> str:
+    """Why a round does not count yet, if the head stands at `top`."""
+    if state.outcome is None or state.outcome == "void":
+        return state.outcome or "open"
+    if state.coverage * MILLION < least_ppm:
+        return "thin"
+    return "next" if top is not None and state.serial <= top else "behind"
+
+
+def _uncounted(session: Session, words: Mapping[str, str], epoch: Epoch, top: int | None) -> list[Leaf]:
+    runs = session.scalars(select(ForecastRunRow).where(ForecastRunRow.run_id.in_(words)))
+    rows = sorted(runs, key=lambda run: run.init_time)
+    first_open, leaves = next((run for run in rows if run.closed_at is None), None), []
+    for run in rows:
+        word = words[run.run_id]
+        leaf = of_row(run.run_id, ROUNDS[word], run, {"next": epoch, "behind": first_open}.get(word, run))
+        if word == "void":
+            why = run_leaf(session, run)
+            leaf = replace(why, says=f"{leaf.says}: {why.says}")
+        leaves.append(replace(leaf, evidence={**leaf.evidence, "head": top}))
+    return leaves
+
+
+def _newest(session: Session, network: str) -> WeightVectorRow | None:
+    """The vector that was planned last, or else computed last."""
+    row, planned = WeightVectorRow, WeightPublicationRow
+    same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
+    chosen = select(row).outerjoin(planned, same).where(row.network == network)
+    return session.scalars(chosen.order_by(planned.epoch.desc().nulls_last(), row.computed_at.desc())).first()
+
+
+def _hotkey(session: Session, miner: str) -> str:
+    """A hotkey, or that of the name on the newest roster that has it."""
+    if HOTKEY.fullmatch(miner):
+        return miner
+    named = select(RosterRow.hotkey).join(ForecastRunRow, ForecastRunRow.run_id == RosterRow.run_id)
+    newest = named.where(RosterRow.name == miner).order_by(ForecastRunRow.init_time.desc()).limit(1)
+    if hotkey := session.scalar(newest):
+        return hotkey
+    raise typer.BadParameter(f"found {miner!r}, expected {SUBJECTS}")
