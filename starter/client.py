@@ -211,23 +211,24 @@ async def whys(settings: Settings, workflow_ids: Sequence[str]) -> list[Leaf]:
 
 async def why_of(client: Client, workflow_id: str) -> list[Leaf]:
     """What a workflow waits for, or how it ended, then its activities; a sentence in any case."""
-    handle, doing = client.get_workflow_handle(workflow_id), list[Leaf]()
+    handle, under_way = client.get_workflow_handle(workflow_id), list[Leaf]()
     try:
         described = await handle.describe()
         if described.status == WorkflowExecutionStatus.RUNNING:
-            doing = [_doing(workflow_id, one) for one in described.raw_description.pending_activities]
-            return [_told(workflow_id, await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)), *doing]
+            under_way = [doing(workflow_id, one) for one in described.raw_description.pending_activities]
+            why = await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)
+            return [_told(workflow_id, why), *under_way]
         await handle.result()
     except WorkflowFailureError as error:
         fault = fault_note(failure_of(error))
         failed = Why(stage="failed", waiting_for="somebody to start it again", kind=fault.cause, last_fault=fault)
         return [_told(workflow_id, failed)]
     except WorkflowQueryFailedError as error:
-        return [Leaf(workflow_id, f"waits for a worker that knows the answer: {error}", "worker"), *doing]
+        return [Leaf(workflow_id, f"waits for a worker that knows the answer: {error}", "worker"), *under_way]
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return [Leaf(workflow_id, ABSENT, "operator")]
-        return [Leaf(workflow_id, f"{NO_WORKER} ({_said(error)})", "worker"), *doing]
+        return [Leaf(workflow_id, f"{NO_WORKER} ({_said(error)})", "worker"), *under_way]
     return [Leaf(workflow_id, "the workflow is closed")]
 
 
@@ -238,7 +239,7 @@ def _told(workflow_id: str, why: Why) -> Leaf:
     return Leaf(workflow_id, said, why.kind, code, why.since, why.until, evidence, why.verbs)
 
 
-def _doing(workflow_id: str, one: PendingActivityInfo) -> Leaf:
+def doing(workflow_id: str, one: PendingActivityInfo) -> Leaf:
     """An activity: with whom it is and when it was heard of, or why it failed and when it is tried again."""
     code = one.last_failure.application_failure_info.type
     runs = one.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
