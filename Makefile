@@ -4,6 +4,7 @@ UV_VERSION := 0.13.9
 INSTALLED := .venv/.installed
 
 FUZZ_SECONDS ?= 600
+KILL_PAIRS ?= 3
 
 .PHONY: setup demo test check lint real chaos bench fuzz lock hooks histories
 
@@ -28,7 +29,7 @@ test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/fuzz
 
 chaos: setup
-	BAROGRAPH_LONG=1 $(BIN)/pytest -q tests/chaos tests/attacks tests/workflows/test_many_rounds.py
+	BAROGRAPH_LONG=1 KILL_PAIRS=$(KILL_PAIRS) $(BIN)/pytest -q tests/chaos tests/attacks tests/workflows/test_many_rounds.py
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -1,12 +1,14 @@
-"""In processes of a test only: kills the process once, before or after a named function of an adapter is called.
+"""In processes of a test only: kills the process, once a seam, before or after the call of a named function.
 
-`SEAM` is `module:name:before` or `module:Class.name:after`; `SEAM_DONE` is the file that says that it happened.
-`TRUTH_DELAY_HOURS` lets the truth of a live run be due at once.
+`SEAMS` are words like `module:name:before` or `module:Class.name:after:2`, the second call in a process; in the folder
+`SEAMS_DONE` a file of the module's name says that it happened. `TRUTH_DELAY_SECONDS` is how long after the valid time
+the truth of a live run is due, whatever the settings allow.
 """
 
 import importlib.abc
 import importlib.machinery
 import inspect
+import itertools
 import os
 import signal
 import sys
@@ -38,48 +40,49 @@ class Seams(importlib.abc.MetaPathFinder):
 
 
 # long: one wrapper for functions and one for coroutines
-def die_at(name, moment, done):
+def die_at(name, moment, nth, done):
     """The change that puts a deadly function in the place of `name`."""
+    calls = itertools.count(1)
 
-    def die(now):
-        if now == moment and not done.exists():
+    def die(now, call):
+        if now == moment and call >= nth and not done.exists():
             done.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def change(module):
         holder, _, last = name.rpartition(".")
         owner = getattr(module, holder) if holder else module
-        call = getattr(owner, last)
+        function = getattr(owner, last)
 
-        @wraps(call)
+        @wraps(function)
         def deadly(*args, **kwargs):
-            die("before")
-            result = call(*args, **kwargs)
-            die("after")
+            die("before", call := next(calls))
+            result = function(*args, **kwargs)
+            die("after", call)
             return result
 
-        @wraps(call)
+        @wraps(function)
         async def deadly_later(*args, **kwargs):
-            die("before")
-            result = await call(*args, **kwargs)
-            die("after")
+            die("before", call := next(calls))
+            result = await function(*args, **kwargs)
+            die("after", call)
             return result
 
-        setattr(owner, last, deadly_later if inspect.iscoroutinefunction(call) else deadly)
+        setattr(owner, last, deadly_later if inspect.iscoroutinefunction(function) else deadly)
 
     return change
 
 
-def due_at_once(module):
-    """Truth is asked for at once, whatever the settings allow."""
-    defaults, delay = module.Wiring.defaults, timedelta(hours=float(os.environ["TRUTH_DELAY_HOURS"]))
+def due_when_told(module):
+    """The delay of truth that the settings would refuse."""
+    defaults, delay = module.Wiring.defaults, timedelta(seconds=int(os.environ["TRUTH_DELAY_SECONDS"]))
     module.Wiring.defaults = lambda wiring: replace(defaults(wiring), truth_delay=delay)
 
 
 CHANGES = {}
-if "TRUTH_DELAY_HOURS" in os.environ:
-    CHANGES["workers.wiring"] = due_at_once
-if os.environ.get("SEAM"):
-    MODULE, NAME, MOMENT = os.environ["SEAM"].split(":")
-    CHANGES[MODULE] = die_at(NAME, MOMENT, Path(os.environ["SEAM_DONE"]))
+if "TRUTH_DELAY_SECONDS" in os.environ:
+    CHANGES["workers.wiring"] = due_when_told
+for seam in os.environ.get("SEAMS", "").split():
+    place, function_name, when, *number = seam.split(":")
+    CHANGES[place] = die_at(function_name, when, int(*number or [1]), Path(os.environ["SEAMS_DONE"]) / place)
 sys.meta_path.insert(0, Seams(CHANGES))
