@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from miner.settings import Miner
 from protocol.layout import Layout
@@ -27,15 +26,13 @@ class Cheat:
         kind: of the forecast, instead of the one in the settings.
         hold_back: sign so long after the deadline.
         tamper: changes the store once its manifest is fixed.
-        mask: stands before the service.
-        silent: closes each connection without an answer.
+        service: answers in place of the honest one.
     """
 
     kind: str | None = None
     hold_back: timedelta | None = None
     tamper: Callable[[Path, Layout], None] | None = None
-    mask: Callable[[ASGIApp], ASGIApp] | None = None
-    silent: bool = False
+    service: ASGIApp | None = None
 
 
 def flip_byte(store: Path, layout: Layout) -> None:
@@ -48,22 +45,23 @@ def flip_byte(store: Path, layout: Layout) -> None:
     path.write_bytes(chunk)
 
 
-def answer_garbage(_service: ASGIApp) -> ASGIApp:
+async def answer_garbage(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer every request with something that is neither JSON nor signed."""
+    await Request(scope, receive).body()
+    await Response(b"the weather is none of your business", media_type="application/json")(scope, receive, send)
 
-    async def garbage(scope: Scope, receive: Receive, send: Send) -> None:
-        await Request(scope, receive).body()
-        await Response(b"the weather is none of your business", media_type="application/json")(scope, receive, send)
 
-    return garbage
+async def break_off(scope: Scope, receive: Receive, send: Send) -> None:
+    """End the connection where the answer should come."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
 
 
 CHEATS = {
     "copies_gfs": Cheat(kind="copied_gfs"),
     "flips_byte": Cheat(tamper=flip_byte),
     "commits_late": Cheat(hold_back=timedelta(seconds=2)),
-    "answers_garbage": Cheat(mask=answer_garbage),
-    "never_answers": Cheat(silent=True),
+    "answers_garbage": Cheat(service=answer_garbage),
+    "never_answers": Cheat(service=break_off),
 }
 
 
@@ -74,17 +72,3 @@ def cheat_of(miner: Miner) -> Cheat:
     if miner.cheat not in CHEATS:
         raise ConfigurationInvalid(f"miner {miner.name}", found=miner.cheat, expected=sorted(CHEATS))
     return CHEATS[miner.cheat]
-
-
-def silencing(base_paths: Collection[str]) -> type[H11Protocol]:
-    """The server's HTTP protocol, but requests below these paths get the connection closed."""
-    refused = tuple(f" {path}/".encode() for path in base_paths)
-
-    class Silencing(H11Protocol):
-        def data_received(self, data: bytes) -> None:
-            if any(path in data.split(b"\r\n", 1)[0] for path in refused):
-                self.transport.close()
-            else:
-                super().data_received(data)
-
-    return Silencing

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from ipaddress import ip_network
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -28,10 +27,11 @@ from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock, SystemClock
 from adapters.egress import Egress
 from adapters.grib_decoder import GribDecoder
-from adapters.telemetry import ActivityLines, TracedServer
+from adapters.http_service import bound, serving
+from adapters.telemetry import ActivityLines
 from adapters.temporal_client import connect, runtime, workflow_runner
 from miner.activities import MinerActivities
-from miner.cheats import cheat_of, silencing
+from miner.cheats import cheat_of
 from miner.database import Database
 from miner.forecasts import check_kind
 from miner.inputs import Archives, Library
@@ -48,7 +48,6 @@ from workflows.failures import FAILURE_TYPES
 from workflows.miner_job import MinerJob
 
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
-CLOSE_CONNECTIONS_SECONDS = 5
 
 
 async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
@@ -56,13 +55,15 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     miners = [hosted(settings, miner) for miner in settings.miners]
     by_hotkey = {miner.key.hotkey: miner for miner in miners}
     premises = open_premises(settings, SystemClock())
-    with closing(premises.jobs), _bound(settings) as listener, closing(GribDecoder.start()) as decoder:
+    listening = bound(settings.host, settings.port)
+    with closing(premises.jobs), listening as listener, closing(GribDecoder.start()) as decoder:
         metrics = runtime(settings.metrics_port)
         client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
         library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
         activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
-        async with inference_worker(client, activities, settings.activity_threads):
-            await Server(miners, premises, job_starter(client)).serve_until(stop, listener)
+        app = services(miners, premises, job_starter(client))
+        async with inference_worker(client, activities, settings.activity_threads), serving(app, listener):
+            await stop.wait()
 
 
 def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
@@ -147,45 +148,7 @@ async def inference_worker(client: Client, activities: InferenceActivities, thre
             yield
 
 
-class Server(uvicorn.Server):
-    """The services of all miners; signals are the business of the process, not of the server."""
-
-    def __init__(self, miners: Sequence[HostedMiner], premises: Premises, start_job: StartJob) -> None:
-        routes = [Mount(miner.settings.base_path, MinerService(miner, premises, start_job).app()) for miner in miners]
-        silent = [miner.settings.base_path for miner in miners if miner.cheat.silent]
-        super().__init__(
-            uvicorn.Config(
-                TracedServer(Starlette(routes=routes)),
-                http=silencing(silent),
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def serve_until(self, stop: asyncio.Event, listener: socket.socket) -> None:
-        """Serve on a bound socket until `stop` is set."""
-        serving = asyncio.create_task(self.serve([listener]))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        self.should_exit = True
-        stopping.cancel()
-        await serving
-
-
-def _bound(settings: MinerSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, so that asyncio sends undelayed
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise ConfigurationInvalid(f"port {settings.port} of {settings.host}: {error}") from error
-    return listener
+def services(miners: Iterable[HostedMiner], premises: Premises, start_job: StartJob) -> ASGIApp:
+    """All miners of the process, each below its base path."""
+    routes = [Mount(miner.settings.base_path, MinerService(miner, premises, start_job).app()) for miner in miners]
+    return Starlette(routes=routes)

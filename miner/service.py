@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
@@ -18,6 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from activities.messages.inference import MinerJobInput, Requested
+from adapters.http_service import SeenTokens, bearer, health, problem_of, read_body, signed
+from adapters.object_store import storage_faults
 from miner.jobs import Job, OtherJob, job_of
 from miner.log_watch import watch_log
 from miner.premises import HostedMiner, Premises, StartJob
@@ -40,22 +41,18 @@ from protocol.messages import (
     ReceiptStored,
     Request,
 )
-from protocol.problems import PROBLEMS, Refusal, problem
+from protocol.problems import Refusal
 from protocol.tokens import (
     LONGEST_ACCESS,
     Access,
-    Answer,
     Call,
     Gate,
     RequestClaims,
     check_access,
     sign_access,
-    sign_answer,
     verify_request,
 )
-from weather.faults import ConfigurationInvalid, LedgerUnavailable, StoreUnavailable
-
-RETRY_AFTER_SECONDS = 30
+from weather.faults import ConfigurationInvalid, PlatformFault
 
 Body = TypeVar("Body", bound=Request)
 Handler = Callable[[RequestClaims, Body], Awaitable[tuple[int, Document]]]
@@ -69,8 +66,8 @@ class MinerService:
         self._me = me
         self._premises = premises
         self._start_job = start_job
-        self._seen: dict[str, datetime] = {}
-        self._gate = Gate(premises.registry.validator_keys, self._first_use, premises.started_at.replace(microsecond=0))
+        started_at = premises.started_at.replace(microsecond=0)
+        self._gate = Gate(premises.registry.validator_keys, SeenTokens(premises.clock).first_use, started_at)
 
     def app(self) -> ASGIApp:
         """The application below the base path."""
@@ -83,52 +80,41 @@ class MinerService:
         ]
         service = Starlette(routes=routes)
         service.router.redirect_slashes = False
-        return self._me.cheat.mask(service) if self._me.cheat.mask else service
+        return self._me.cheat.service or service
 
     async def health(self, request: HttpRequest) -> Response:
         """Call 1: 503 unless database and disk were written and read just now."""
         try:
             await asyncio.to_thread(self._probe)
-        except (OSError, LedgerUnavailable) as error:
-            return self._refuse(request, None, Refusal("NotReady", str(error)))
-        return _json(
-            200,
-            {
-                "status": "ok",
-                "protocol": [names.PROTOCOL],
-                "hotkey": self._me.key.hotkey,
-                "network": self._premises.registry.network,
-                "time": names.format_time(self._now().replace(microsecond=0)),
-            },
-        )
+        except PlatformFault as fault:
+            return problem_of(request, fault)
+        return health("ok", self._me.key, self._premises.registry.network, self._now())
 
     async def store_object(self, request: HttpRequest) -> Response:
         """Calls 6 and 7: the bytes as committed."""
         job_id, path = request.path_params["job_id"], request.path_params["path"]
         try:
-            check_access(_bearer(request), self._me.key.hotkey, job_id, self._now())
+            check_access(bearer(request), self._me.key.hotkey, job_id, self._now())
             body = await asyncio.to_thread(self._read, job_id, path)
-        except Refusal as refusal:
-            return self._refuse(request, None, refusal)
-        except LedgerUnavailable as error:
-            return self._refuse(request, None, Refusal("NotReady", str(error)))
+        except (Refusal, PlatformFault) as refusal:
+            return problem_of(request, refusal)
         return Response(body, media_type="application/octet-stream")
 
     def _post(self, path: str, kind: type[Body], handler: Handler[Body], after: After[Body] | None = None) -> Route:
         async def endpoint(request: HttpRequest) -> Response:
-            claims = None
             try:
-                body = await _read_body(request, kind.max_bytes)
+                body = await read_body(request, kind.max_bytes)
                 claims = self._authenticate(request, path, body)
+            except Refusal as refusal:
+                return problem_of(request, refusal)
+            try:
                 asked = kind.read(body, claims.jti)
                 status, document = await handler(claims, asked)
-                response = self._signed(claims, _json(status, document.value))
-                response.background = BackgroundTask(after, claims, asked) if after else None
-                return response
-            except Refusal as refusal:
-                return self._refuse(request, claims, refusal)
-            except (LedgerUnavailable, StoreUnavailable) as fault:
-                return self._refuse(request, claims, Refusal("NotReady", fault.detail))
+            except (Refusal, PlatformFault) as refusal:
+                return signed(problem_of(request, refusal), self._me.key, claims, self._now())
+            told = BackgroundTask(after, claims, asked) if after else None
+            answer = Response(document.body, status, media_type="application/json", background=told)
+            return signed(answer, self._me.key, claims, self._now())
 
         return Route(path, endpoint, methods=["POST"])
 
@@ -170,13 +156,7 @@ class MinerService:
             return 200, self._completed(job, claims.iss, job.offer)
         if error := _error(job):
             return 200, KerchunkError(job_id=job.job_id, error=error)
-        stage = KerchunkProcessing(
-            job_id=job.job_id,
-            stage=job.stage,
-            input_data_hash=_inputs_read(job),
-            retry_after_seconds=RETRY_AFTER_SECONDS,
-        )
-        return 200, stage
+        return 200, KerchunkProcessing(job_id=job.job_id, stage=job.stage, input_data_hash=_inputs_read(job))
 
     async def _receipt(self, claims: RequestClaims, request: ReceiptDelivery) -> tuple[int, Document]:
         run_id = request.data.receipt.entry.run_id
@@ -216,35 +196,17 @@ class MinerService:
     def _authenticate(self, request: HttpRequest, path: str, body: bytes) -> RequestClaims:
         url_path = urlsplit(self._me.base_url).path + path
         call = Call(audience=self._me.key.hotkey, method=request.method, path=url_path, body=body)
-        return verify_request(_bearer(request), call, self._gate, self._now())
-
-    def _first_use(self, jti: str, kept_until: datetime) -> bool:
-        now = self._now()
-        self._seen = {old: until for old, until in self._seen.items() if until >= now}
-        return self._seen.setdefault(jti, kept_until) is kept_until
+        return verify_request(bearer(request), call, self._gate, self._now())
 
     def _now(self) -> datetime:
         return self._premises.clock.now()
 
     def _probe(self) -> None:
         path = self._premises.data_dir / f"probe-{self._me.settings.name}"
-        path.write_bytes(b"probe")
-        path.read_bytes()
+        with storage_faults():
+            path.write_bytes(b"probe")
+            path.read_bytes()
         self._premises.jobs.probe()
-
-    def _refuse(self, request: HttpRequest, claims: RequestClaims | None, refusal: Refusal) -> Response:
-        document = problem(
-            refusal.code, refusal.detail, instance=request.url.path, found=refusal.found, expected=refusal.expected
-        )
-        response = _json(PROBLEMS[refusal.code][0], document.value, "application/problem+json")
-        if response.status_code == 503:
-            response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return response if claims is None else self._signed(claims, response)
-
-    def _signed(self, claims: RequestClaims, response: Response) -> Response:
-        answer = Answer(claims.iss, claims.jti, response.status_code, bytes(response.body))
-        response.headers["Barograph-Answer"] = sign_answer(self._me.key, answer, self._now())
-        return response
 
 
 def _inputs_read(job: Job) -> str | None:
@@ -255,25 +217,3 @@ def _error(job: Job) -> JobError | None:
     if job.status != "error":
         return None
     return JobError.of_value({"code": job.error_code, "detail": job.error_detail or ""})
-
-
-def _json(status: int, value: object, media_type: str = "application/json") -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), status, media_type=media_type)
-
-
-def _bearer(request: HttpRequest) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Refusal("Unauthenticated", "no bearer token")
-    return token
-
-
-async def _read_body(request: HttpRequest, max_bytes: int) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refusal("NotAcceptable", "the body is not application/json")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise Refusal("TooLarge", "body above its limit", expected=max_bytes)
-    return bytes(body)

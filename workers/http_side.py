@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-import uvicorn
+from starlette.types import ASGIApp
 
+from adapters.http_service import bound, serving
 from adapters.ledger.absence import MARK_EVERY
 from adapters.ntp import ask_offset
-from adapters.telemetry import TracedServer
 from weather.faults import ConfigurationInvalid, PlatformFault
 from workers.commitments import CommitmentSignals, LedgerCommitments
 from workers.log_service import PublishedLog, log_routes
-from workers.settings import Settings
 from workers.true_clock import TrueClock
 from workers.validator_service import ServiceConfig, validator_app
 from workers.weight_sinks import weights_are_silent, weights_rules
 from workers.wiring import Wiring
-
-CLOSE_CONNECTIONS_SECONDS = 5
 
 log = logging.getLogger("barograph.http")
 
@@ -34,9 +30,8 @@ async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
     """Serve until the pod drains."""
     commitments = LedgerCommitments(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey, wiring.clock)
     true_clock, ntp_server = TrueClock(), wiring.settings.ntp_server
-    server = _Server(_config(wiring, commitments, true_clock))
-    with _bound(wiring.settings) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
+    app, settings = _app(wiring, commitments, true_clock), wiring.settings
+    async with serving(app, bound(settings.validator_host, settings.validator_port or 0)):
         beside = [asyncio.create_task(keep_marking(commitments.mark, true_clock))]
         if ntp_server is not None:
             beside.append(asyncio.create_task(true_clock.watch(partial(ask_offset, ntp_server, wiring.clock))))
@@ -45,8 +40,6 @@ async def http_side(wiring: Wiring) -> AsyncGenerator[None]:
         finally:
             for task in beside:
                 task.cancel()
-            server.should_exit = True
-            await serving
 
 
 async def keep_marking(mark: Callable[[], None], true_clock: TrueClock) -> None:
@@ -60,7 +53,7 @@ async def keep_marking(mark: Callable[[], None], true_clock: TrueClock) -> None:
         await asyncio.sleep(MARK_EVERY.total_seconds())
 
 
-def _config(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) -> uvicorn.Config:
+def _app(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) -> ASGIApp:
     settings = wiring.settings
     local = settings.max_hotkeys_per_address is None
     config = ServiceConfig(
@@ -75,13 +68,7 @@ def _config(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueCloc
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
     tell = CommitmentSignals(wiring.client, wiring.store).tell
     app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
-    return uvicorn.Config(
-        TracedServer(true_clock.guarding(app)),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=CLOSE_CONNECTIONS_SECONDS,
-    )
+    return true_clock.guarding(app)
 
 
 def _base_path(wiring: Wiring) -> str:
@@ -90,22 +77,3 @@ def _base_path(wiring: Wiring) -> str:
         return urlsplit(wiring.registry().validator(hotkey).base_url).path
     except KeyError as error:
         raise ConfigurationInvalid("the registry has no validator with this hotkey", found=hotkey) from error
-
-
-class _Server(uvicorn.Server):
-    """Signals are the business of the process, not of the server."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-def _bound(settings: Settings) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.validator_host, settings.validator_port or 0))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationInvalid(f"port {settings.validator_port} of {settings.validator_host}: {error}") from error
-    return listener

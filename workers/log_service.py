@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adapters.clock import Clock
+from adapters.http_service import problem_of
 from adapters.ledger import log
 from adapters.ledger.commitments import sealed_commitments
 from adapters.ledger.engine import Ledger
@@ -28,7 +29,6 @@ from protocol.names import parse_run_id
 from protocol.problems import Refusal
 from protocol.receipt import TreeHead, sign_tree_head
 from weather.faults import PlatformFault
-from workers.validator_service import problem_of
 
 
 class PublishedLog:

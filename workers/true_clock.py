@@ -10,8 +10,8 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.http_service import hang_up, problem_of
 from protocol.problems import Refusal
-from workers.validator_service import hang_up, problem_of
 
 LARGEST_OFFSET = timedelta(seconds=1)
 ASK_EVERY_SECONDS = 64.0

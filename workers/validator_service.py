@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,24 +11,20 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from adapters.clock import Clock
+from adapters.http_service import SeenTokens, bearer, hang_up, health, problem_of, read_body, signed
 from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from protocol.commitment import accept
 from protocol.identity import PrivateKey
 from protocol.layout import Layout
 from protocol.messages import CommitmentRequest, ForecastRequestData
-from protocol.names import PROTOCOL, format_time
-from protocol.problems import COMMITMENT_PROBLEMS, MEDIA_TYPE, Refusal
-from protocol.receipt import CommitmentAnswer
-from protocol.tokens import Answer, Call, Gate, RequestClaims, sign_answer, verify_request
+from protocol.problems import COMMITMENT_PROBLEMS, Refusal
+from protocol.tokens import Call, Gate, RequestClaims, verify_request
 from weather.faults import CommitmentLate, MinerFault, PlatformFault
-
-BODY_SECONDS = 10.0
-RETRY_AFTER_SECONDS = "10"
 
 
 @dataclass(frozen=True)
@@ -100,25 +95,6 @@ class RateLimit:
             raise Refusal("RateLimited", f"more than {self._per_minute} requests a minute", found=self._seen[who])
 
 
-class SeenTokens:
-    """The `jti`s of this process, until nobody can use them any more."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: deque[tuple[str, datetime]] = deque()
-        self._known: set[str] = set()
-
-    def first_use(self, jti: str, kept_until: datetime) -> bool:
-        """Keep it; false if it is kept already."""
-        while self._kept and self._kept[0][1] < self._clock.now():
-            self._known.discard(self._kept.popleft()[0])
-        if jti in self._known:
-            return False
-        self._known.add(jti)
-        self._kept.append((jti, kept_until))
-        return True
-
-
 class ValidatorService:
     """Checks C1 to C8 in their order; a commitment is in the ledger before it is answered."""
 
@@ -141,23 +117,20 @@ class ValidatorService:
             status = "degraded" if await run_in_threadpool(self._config.degraded) else "ok"
         except PlatformFault as fault:
             return problem_of(request, fault)
-        now = format_time(self._clock.now().replace(microsecond=0))
-        key = self._config.key
-        own = {"protocol": [PROTOCOL], "hotkey": key.hotkey, "network": self._config.network, "time": now}
-        return JSONResponse({"status": status, **own})
+        return health(status, self._config.key, self._config.network, self._clock.now())
 
     async def commitment(self, request: Request) -> Response:
         """Call 3: what cannot be tied to a sender is answered unsigned."""
         try:
             self._by_address.require(request.client.host if request.client else "", self._clock.now())
-            body = await _read_body(request)
+            body = await read_body(request, CommitmentRequest.max_bytes)
             received_at = self._clock.now()
             call = await self._call_of(body)
             claims = self._prove(request, body, call)
         except (Refusal, PlatformFault) as refusal:
             return hang_up(problem_of(request, refusal))
         response = await self._judge(request, Push(body, received_at, claims, call))
-        return self._signed(response, claims)
+        return signed(response, self._config.key, claims, self._clock.now())
 
     async def _call_of(self, body: bytes) -> OpenCall:
         try:
@@ -170,13 +143,10 @@ class ValidatorService:
         return call
 
     def _prove(self, request: Request, body: bytes, call: OpenCall) -> RequestClaims:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme != "Bearer":
-            raise Refusal("Unauthenticated", "no bearer token")
         keys = {hotkey: hotkey for hotkey in call.hotkeys}
         gate = Gate(keys, self._seen.first_use, not_before=self._started_at)
         received = Call(self._config.key.hotkey, request.method, request.url.path, body)
-        return verify_request(token, received, gate, self._clock.now())
+        return verify_request(bearer(request), received, gate, self._clock.now())
 
     async def _judge(self, request: Request, push: Push) -> Response:
         try:
@@ -209,11 +179,6 @@ class ValidatorService:
         status = 201 if recorded.created else 200
         return Response(answer.body, status, media_type="application/json", background=tell)
 
-    def _signed(self, response: Response, claims: RequestClaims) -> Response:
-        answer = Answer(claims.iss, claims.jti, response.status_code, bytes(response.body))
-        response.headers["Barograph-Answer"] = sign_answer(self._config.key, answer, self._clock.now())
-        return response
-
 
 def validator_app(
     config: ServiceConfig,
@@ -234,36 +199,3 @@ def validator_app(
             *log,
         ]
     )
-
-
-async def _read_body(request: Request) -> bytes:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refusal("NotAcceptable", "media type", expected="application/json")
-    try:
-        return await asyncio.wait_for(_limited(request), BODY_SECONDS)
-    except (TimeoutError, ClientDisconnect) as error:
-        raise Refusal("Malformed", "the body did not come in full", expected=f"in {BODY_SECONDS} s") from error
-
-
-async def _limited(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > CommitmentRequest.max_bytes:
-            raise Refusal("TooLarge", "body above its limit", expected=f"{CommitmentRequest.max_bytes} bytes")
-    return bytes(body)
-
-
-def problem_of(request: Request, refusal: Refusal | PlatformFault, answer: CommitmentAnswer | None = None) -> Response:
-    """A refusal, or a fault of ours, as RFC 9457 has it, unsigned."""
-    if isinstance(refusal, PlatformFault):
-        refusal = Refusal("NotReady", str(refusal))
-    document = refusal.problem(request.url.path, answer)
-    retry = {"Retry-After": RETRY_AFTER_SECONDS} if document.status in (429, 503) else None
-    return Response(document.body, document.status, retry, MEDIA_TYPE)
-
-
-def hang_up(response: Response) -> Response:
-    """The rest of the body, if there is one, is not waited for."""
-    response.headers["Connection"] = "close"
-    return response

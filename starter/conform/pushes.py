@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 
-import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.problems import MEDIA_TYPE, problem
-from weather.faults import ConfigurationInvalid
 
 BUSY = problem("NotReady", "the first push is always answered so", instance="/weather-commitment")
 
@@ -51,29 +47,3 @@ class Pushes:
         """Until a push was answered with a receipt, at most so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._taken.wait(), seconds)
-
-
-class _Server(uvicorn.Server):
-    """Signals are the business of the process, not of the server."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp, listen: str) -> AsyncGenerator[None]:
-    """Serve at `host:port`."""
-    host, _, port = listen.rpartition(":")
-    try:
-        bound = socket.create_server((host, int(port)))
-    except (OSError, ValueError) as error:
-        raise ConfigurationInvalid(f"cannot listen at {listen}: {error}; choose another --listen") from error
-    listener = socket.socket(fileno=bound.detach())  # knows its protocol, so that asyncio sends undelayed
-    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-    task = asyncio.create_task(server.serve([listener]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
 
 from pydantic import BaseModel, ConfigDict
 
+from adapters.http_service import bound, serving
 from protocol.layout import Layout
 from starter.conform import calls, stores
 from starter.conform.bench import Bench
 from starter.conform.book import Check, Finding, examine
-from starter.conform.pushes import Pushes, serving
+from starter.conform.pushes import Pushes
 from starter.conform.validator import Options, Validator, meet
+from weather.faults import ConfigurationInvalid
 
 
 class Report(BaseModel):
@@ -38,12 +41,20 @@ async def conform(options: Options) -> Report:
         stack.enter_context(closing(validator.wiring))
         pushes = Pushes(validator.app())
         if options.push:
-            await stack.enter_async_context(serving(pushes, options.listen))
+            await stack.enter_async_context(serving(pushes, listening(options.listen)))
         miner, call, analysis = await validator.open_run()
         egress = validator.wiring.caller.egress
         client = await stack.enter_async_context(egress.client(miner.base_url, miner.tls_sha256))
         bench = Bench(validator, miner, call, validator.layout, analysis, pushes, client)
         return report(bench, await examine(plan(validator.layout, push=options.push), bench))
+
+
+def listening(address: str) -> socket.socket:
+    """A socket at `host:port`."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise ConfigurationInvalid("--listen", found=address, expected="host:port")
+    return bound(host, int(port))
 
 
 def plan(layout: Layout, *, push: bool) -> Iterator[Check]:

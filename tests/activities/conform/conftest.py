@@ -22,6 +22,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.inference import MinerJobInput, Requested, SubmitCommitment
 from adapters.clock import SystemClock
 from adapters.grib_decoder import GribDecoder
+from adapters.http_service import serving
 from miner.activities import MinerActivities
 from miner.host import hosted, open_archives, open_premises
 from miner.inputs import Library
@@ -30,8 +31,7 @@ from miner.service import MinerService
 from miner.settings import MinerSettings
 from protocol.identity import PrivateKey
 from protocol.layout import Layout, load_layout
-from starter.conform.pushes import serving
-from starter.conform.session import Report, conform
+from starter.conform.session import Report, conform, listening
 from starter.conform.validator import Options
 from starter.ports import free_ports
 from tests.activities.miner.conftest import PRODUCT, SEED, archive_url, decoder  # noqa: F401 - fixtures
@@ -97,7 +97,7 @@ class Scene:
         service = departure.service(me, premises, Job(self, settings, premises, me, departure).start)
         app = Starlette(routes=[Mount("/calm", departure.mask(service.app()))])
         with closing(premises.jobs):
-            async with serving(app, here):
+            async with serving(app, listening(here)):
                 return await conform(self.options(f"http://{here}/calm", there, **departure.options, **options))
 
     def options(self, url: str, listen: str, **changes: Any) -> Options:

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,8 +42,9 @@ CALLS = ("request", "poll", "receipt")
 
 
 class Forgetful(MinerService):
-    def _first_use(self, jti: str, kept_until: datetime) -> bool:
-        return True
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._gate = replace(self._gate, first_use=lambda jti, kept_until: True)
 
 
 class ReadsLettersToOthers(MinerService):

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from adapters.clock import SystemClock
+from adapters.http_service import problem_of
 from miner.service import MinerService
 from protocol.jws import unseal
 from protocol.layout import Layout
@@ -47,7 +48,7 @@ class Open(MinerService):
         try:
             return Response(self._read(request.path_params["job_id"], request.path_params["path"]))
         except Refusal as refusal:
-            return self._refuse(request, None, refusal)
+            return problem_of(request, refusal)
 
 
 class OneAtATime(MinerService):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +14,9 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.inference import MinerJobInput, Requested
 from adapters.clock import FixedClock
 from adapters.egress import Egress
+from adapters.http_service import bound, serving
 from adapters.miner_client import MinerClient
-from miner.host import Server
+from miner.host import services
 from protocol.identity import PrivateKey
 from protocol.messages import (
     ForecastRequestData,
@@ -82,8 +81,7 @@ def kerchunk(job_id: str) -> bytes:
 
 @asynccontextmanager
 async def scene(make_stage: MakeStage, *miners: Mapping[str, object]) -> AsyncGenerator[Scene]:
-    listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
+    listener = bound("127.0.0.1", 0)
     port = listener.getsockname()[1]
     stage = make_stage(*miners, port=port)
     started: list[tuple[MinerJobInput, Requested]] = []
@@ -93,16 +91,10 @@ async def scene(make_stage: MakeStage, *miners: Mapping[str, object]) -> AsyncGe
             raise Refusal("NotReady", "no Temporal")
         started.append((job, wanted))
 
-    server = Server(list(stage.miners.values()), stage.premises, start_job)
-    stop = asyncio.Event()
-    serving = asyncio.create_task(server.serve_until(stop, listener))
-    try:
+    async with serving(services(stage.miners.values(), stage.premises, start_job), listener):
         clock = stage.premises.clock
         assert isinstance(clock, FixedClock)
         yield Scene(stage, f"http://127.0.0.1:{port}", started, clock)
-    finally:
-        stop.set()
-        await serving
 
 
 def forecast_made(stage: Stage, name: str) -> MinerJobInput:
