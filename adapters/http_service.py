@@ -25,7 +25,7 @@ from weather.faults import ConfigurationInvalid, PlatformFault
 
 BODY_SECONDS = 10.0
 CLOSE_CONNECTIONS_SECONDS = 5
-RETRY_AFTER_SECONDS = 30
+RETRY_AFTER_SECONDS = 10
 
 
 class SeenTokens:
@@ -123,12 +123,17 @@ def health(status: str, key: PrivateKey, network: str, now: datetime) -> Respons
     return JSONResponse({"status": status, **own})
 
 
-def problem_of(request: Request, refusal: Refusal | PlatformFault, answer: CommitmentAnswer | None = None) -> Response:
+def problem_of(
+    request: Request,
+    refusal: Refusal | PlatformFault,
+    answer: CommitmentAnswer | None = None,
+    retry_seconds: int = RETRY_AFTER_SECONDS,
+) -> Response:
     """A refusal, or a fault of ours, as RFC 9457 has it, unsigned."""
     if isinstance(refusal, PlatformFault):
         refusal = Refusal("NotReady", str(refusal))
     document = refusal.problem(request.url.path, answer)
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)} if document.status in (429, 503) else None
+    retry = {"Retry-After": str(retry_seconds)} if document.status in (429, 503) else None
     return Response(document.body, document.status, retry, MEDIA_TYPE)
 
 

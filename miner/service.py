@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -54,6 +55,8 @@ from protocol.tokens import (
 )
 from weather.faults import ConfigurationInvalid, PlatformFault
 
+refused = partial(problem_of, retry_seconds=30)
+
 Body = TypeVar("Body", bound=Request)
 Handler = Callable[[RequestClaims, Body], Awaitable[tuple[int, Document]]]
 After = Callable[[RequestClaims, Body], Awaitable[None]]
@@ -87,7 +90,7 @@ class MinerService:
         try:
             await asyncio.to_thread(self._probe)
         except PlatformFault as fault:
-            return problem_of(request, fault)
+            return refused(request, fault)
         return health("ok", self._me.key, self._premises.registry.network, self._now())
 
     async def store_object(self, request: HttpRequest) -> Response:
@@ -97,7 +100,7 @@ class MinerService:
             check_access(bearer(request), self._me.key.hotkey, job_id, self._now())
             body = await asyncio.to_thread(self._read, job_id, path)
         except (Refusal, PlatformFault) as refusal:
-            return problem_of(request, refusal)
+            return refused(request, refusal)
         return Response(body, media_type="application/octet-stream")
 
     def _post(self, path: str, kind: type[Body], handler: Handler[Body], after: After[Body] | None = None) -> Route:
@@ -106,12 +109,12 @@ class MinerService:
                 body = await read_body(request, kind.max_bytes)
                 claims = self._authenticate(request, path, body)
             except Refusal as refusal:
-                return problem_of(request, refusal)
+                return refused(request, refusal)
             try:
                 asked = kind.read(body, claims.jti)
                 status, document = await handler(claims, asked)
             except (Refusal, PlatformFault) as refusal:
-                return signed(problem_of(request, refusal), self._me.key, claims, self._now())
+                return signed(refused(request, refusal), self._me.key, claims, self._now())
             told = BackgroundTask(after, claims, asked) if after else None
             answer = Response(document.body, status, media_type="application/json", background=told)
             return signed(answer, self._me.key, claims, self._now())

@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from adapters.clock import SystemClock
-from adapters.http_service import problem_of
-from miner.service import MinerService
+from miner.service import MinerService, refused
 from protocol.jws import unseal
 from protocol.layout import Layout
 from protocol.manifest import Manifest
@@ -48,7 +47,7 @@ class Open(MinerService):
         try:
             return Response(self._read(request.path_params["job_id"], request.path_params["path"]))
         except Refusal as refusal:
-            return problem_of(request, refusal)
+            return refused(request, refusal)
 
 
 class OneAtATime(MinerService):
