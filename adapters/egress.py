@@ -213,3 +213,20 @@ def check_head(response: httpx.Response) -> None:
 def has_content_coding(response: httpx.Response) -> bool:
     """Whether the body is anything but the bytes themselves."""
     return response.headers.get("content-encoding", "identity").lower() != "identity"
+
+
+async def read_uncoded(response: httpx.Response, most_bytes: int) -> bytes:
+    """The body, if it is the bytes themselves and not too large."""
+    if has_content_coding(response):
+        raise BadAnswer("content coding", found=response.headers["content-encoding"], expected="identity")
+    return await read_limited(response, most_bytes)
+
+
+async def read_limited(response: httpx.Response, most_bytes: int) -> bytes:
+    """The body as it was sent, if it is not too large."""
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > most_bytes:
+            raise BadAnswer("answer over the limit", found=f"{len(body)} bytes or more", expected=most_bytes)
+    return bytes(body)

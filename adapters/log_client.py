@@ -1,13 +1,13 @@
-"""Call 8 as a miner or another validator makes it: the answers of a validator about its log."""
+"""What a validator answers: to anyone about its log (call 8), to a miner that pushes."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
-from adapters.egress import Egress, check_head, has_content_coding
+from adapters.egress import Egress, check_head, read_uncoded
 from protocol.document import Document
 from protocol.log import ConsistencyProof, SealedCommitments
 from protocol.problems import Problem
@@ -48,21 +48,33 @@ class LogClient:
 
     async def _get(self, base_url: str, path: str, kind: type[A], nothing: tuple[str, ...]) -> A | None:
         """The answer; None if it is a problem that means nothing."""
-        try:
-            async with (
-                asyncio.timeout(TIMEOUT_SECONDS),
-                self._egress.client(base_url) as client,
-                client.stream("GET", path) as response,
-            ):
-                check_head(response)
-                body = await _read(response, kind.max_bytes)
-        except (httpx.TransportError, TimeoutError, MinerUnreachable) as error:
-            raise EgressDown(f"the log at {base_url} does not answer: {error or type(error).__name__}") from error
+        response, body = await exchange(self._egress, base_url, path, kind.max_bytes)
         if response.status_code == 200:
             return _parsed(kind, body)
         if _problem_code(body) in nothing:
             return None
         raise EgressDown(f"the log at {base_url} does not answer", found=f"status {response.status_code}")
+
+
+async def exchange(
+    egress: Egress, base_url: str, path: str, most_bytes: int, **posted: Any
+) -> tuple[httpx.Response, bytes]:
+    """Any answer of a validator, with its body; a POST of what is `posted`, if that is anything.
+
+    Raises:
+        EgressDown: no answer in time.
+        BadAnswer: one over the limits.
+    """
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),
+            egress.client(base_url) as client,
+            client.stream("POST" if posted else "GET", path, **posted) as response,
+        ):
+            check_head(response)
+            return response, await read_uncoded(response, most_bytes)
+    except (httpx.TransportError, TimeoutError, MinerUnreachable) as error:
+        raise EgressDown(f"the validator at {base_url} does not answer: {error or type(error).__name__}") from error
 
 
 def _parsed(kind: type[A], body: bytes) -> A:
@@ -77,14 +89,3 @@ def _problem_code(body: bytes) -> str | None:
         return Problem.parse(body).code
     except ValueError:
         return None
-
-
-async def _read(response: httpx.Response, most_bytes: int) -> bytes:
-    if has_content_coding(response):
-        raise BadAnswer("content coding", found=response.headers["content-encoding"], expected="identity")
-    body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) > most_bytes:
-            raise BadAnswer("answer above its limit", expected=f"{most_bytes} bytes")
-    return bytes(body)

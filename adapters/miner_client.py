@@ -13,7 +13,7 @@ import httpx
 from opentelemetry import propagate
 
 from adapters.clock import Clock
-from adapters.egress import RETRIED_STATUSES, Egress, check_head, fault_of, has_content_coding
+from adapters.egress import RETRIED_STATUSES, Egress, check_head, fault_of, read_uncoded
 from protocol import names
 from protocol.identity import PrivateKey
 from protocol.messages import (
@@ -151,17 +151,10 @@ def store_url(miner: RosterEntry, job_id: str) -> str:
 
 
 async def _read_body(response: httpx.Response, most_bytes: int) -> bytes:
-    if has_content_coding(response):
-        raise BadAnswer("content coding", found=response.headers["content-encoding"], expected="identity")
-    body = bytearray()
     try:
-        async for part in response.aiter_raw():
-            body += part
-            if len(body) > most_bytes:
-                raise BadAnswer("answer over the limit", found=f"{len(body)} bytes or more", expected=most_bytes)
+        return await read_uncoded(response, most_bytes)
     except httpx.HTTPError as error:
-        raise MinerTimeout("the answer broke off", found=f"{len(body)} bytes") from error
-    return bytes(body)
+        raise MinerTimeout("the answer broke off", found=error) from error
 
 
 def _read(parse: Callable[[bytes], Read], body: bytes, job_id: str) -> Read:

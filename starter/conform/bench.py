@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from adapters.egress import check_head, has_content_coding
+from adapters.egress import check_head, has_content_coding, read_limited
 from adapters.telemetry import scrub
 from protocol import names
 from protocol.canonical import J
@@ -147,13 +147,9 @@ class Bench:
 
     async def hear(self, method: str, path: str, most_bytes: int, **sent: Any) -> Heard:
         """Whatever the answer to any request is, if it is not too large and not too slow."""
-        began, body = time.monotonic(), bytearray()
+        began = time.monotonic()
         async with asyncio.timeout(CALL_SECONDS + most_bytes / SLOWEST), self.client.stream(method, path, **sent) as on:
             first_byte_seconds = time.monotonic() - began
-            async for part in on.aiter_raw():
-                body += part
-                if len(body) > most_bytes:
-                    raise BadAnswer(f"{path}: answer over the limit", expected=f"at most {most_bytes} bytes")
-        heard = Heard(on, bytes(body), first_byte_seconds)
+            heard = Heard(on, await read_limited(on, most_bytes), first_byte_seconds)
         self.heard.append((method, heard))
         return heard
