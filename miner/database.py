@@ -1,43 +1,39 @@
-"""The SQLite file of a miner host, in which each subject has its tables."""
+"""The SQLite file of a miner host: its tables and transactions."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, MetaData, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import MetaData
+from sqlalchemy.orm import MappedAsDataclass, Session
 
-from weather.faults import LedgerUnavailable
+from adapters.ledger.engine import open_engine, translated
+from adapters.ledger.tables.base import Row
+
+
+class MinerRow(MappedAsDataclass, Row):
+    """Root of the rows that a miner keeps."""
+
+    __abstract__ = True
+    metadata = MetaData()
 
 
 class Database:
-    """Blocking."""
+    """Blocking; the modules that define rows are imported before it is opened."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _configure)
-
-    def make(self, tables: MetaData) -> None:
-        """Make what is not there yet."""
-        tables.create_all(self._engine)
+        self._engine = open_engine(f"sqlite:///{path}")
+        MinerRow.metadata.create_all(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
 
     @contextmanager
-    def begin(self) -> Generator[Connection]:
+    def begin(self) -> Generator[Session]:
         """One transaction."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise LedgerUnavailable(f"the miner's database: {error.orig}") from error
-
-
-def _configure(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+        session = Session(self._engine, expire_on_commit=False)
+        with translated("in the miner's database"), session, session.begin():
+            yield session

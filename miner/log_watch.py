@@ -38,7 +38,7 @@ async def _compare(validator: str, head: SignedHead, premises: Premises) -> None
     broken = growth_broken(older, newer, proof)
     await asyncio.to_thread(heads.judge, validator, head, "broken" if broken else "proved")
     if broken:
-        found = Conviction(validator, broken, older, newer, proof, premises.clock.now())
+        found = Conviction(validator, older, newer, broken, list(proof), premises.clock.now())
         await asyncio.to_thread(heads.convict, found)
         log.critical("validator %s is convicted: %s of %d and %d leaves", validator, broken, _size(older), _size(newer))
 

@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Row, Select, String, Table, Text, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import CheckConstraint, Dialect, Text, select
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
 
-from miner.database import Database
+from adapters.ledger.insertion import insert_if_absent
+from miner.database import Database, MinerRow
 from protocol.log import SignedHead
 
 State = Literal["new", "proved", "broken"]
 
-_metadata = MetaData()
-_heads = Table(
-    "weather_miner_tree_heads",
-    _metadata,
-    Column("validator", String(64), primary_key=True),
-    Column("tree_size", Integer, primary_key=True),
-    Column("root_hash", String(64), primary_key=True),
-    Column("head", Text, nullable=False),
-    Column("state", String(8), nullable=False),
-    CheckConstraint("state IN ('new', 'proved', 'broken')", name="state_known"),
-)
-_convictions = Table(
-    "weather_miner_convictions",
-    _metadata,
-    Column("validator", String(64), primary_key=True),
-    Column("older", Text, primary_key=True),
-    Column("newer", Text, primary_key=True),
-    Column("broken", Text, nullable=False),
-    Column("proof", Text, nullable=False),
-    Column("found_at", String(40), nullable=False),
-)
+
+class HeadText(TypeDecorator[SignedHead]):
+    """A head as it was sent."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: SignedHead | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.body.decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> SignedHead | None:
+        return None if value is None else SignedHead.parse(value.encode())
 
 
-@dataclass(frozen=True)
-class Conviction:
+class SeenHead(MinerRow):
+    """A head is new until it is compared."""
+
+    __tablename__ = "weather_miner_tree_heads"
+    __table_args__ = (CheckConstraint("state IN ('new', 'proved', 'broken')", name="state_known"),)
+
+    validator: Mapped[str] = mapped_column(primary_key=True)
+    tree_size: Mapped[int] = mapped_column(primary_key=True)
+    root_hash: Mapped[str] = mapped_column(primary_key=True)
+    head: Mapped[SignedHead] = mapped_column(HeadText)
+    state: Mapped[State] = mapped_column(Text, default="new")
+
+
+class Conviction(MinerRow):
     """Two heads that a validator signed and that no honest log can have, with the proof that it gave."""
 
-    validator: str
-    broken: str
-    older: SignedHead
-    newer: SignedHead
-    proof: tuple[str, ...]
-    found_at: datetime
+    __tablename__ = "weather_miner_convictions"
+
+    validator: Mapped[str] = mapped_column(primary_key=True)
+    older: Mapped[SignedHead] = mapped_column(HeadText, primary_key=True)
+    newer: Mapped[SignedHead] = mapped_column(HeadText, primary_key=True)
+    broken: Mapped[str]
+    proof: Mapped[list[str]]
+    found_at: Mapped[datetime]
 
     @property
     def told(self) -> dict[str, object]:
@@ -57,82 +62,53 @@ class Conviction:
 
 
 class TreeHeads:
-    """Tables in the host's SQLite file; blocking."""
+    """Both tables; blocking."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.make(_metadata)
 
     def see(self, validator: str, head: SignedHead) -> None:
-        """Keep a head; it is new until it is compared."""
-        row = _key(validator, head) | {"head": head.body.decode(), "state": "new"}
-        with self._database.begin() as connection:
-            connection.execute(insert(_heads).values(row).on_conflict_do_nothing())
+        """Keep a head."""
+        with self._database.begin() as session:
+            insert_if_absent(session, SeenHead(*_key(validator, head), head), ())
 
     def new(self, validator: str) -> list[SignedHead]:
         """Heads that are not compared yet, the smallest first."""
-        chosen = select(_heads.c.head).where(_heads.c.validator == validator, _heads.c.state == "new")
-        return [_head(row) for row in self._rows(chosen.order_by(_heads.c.tree_size))]
+        chosen = select(SeenHead.head).where(SeenHead.validator == validator, SeenHead.state == "new")
+        with self._database.begin() as session:
+            return list(session.scalars(chosen.order_by(SeenHead.tree_size)))
 
     def largest(self, validator: str) -> SignedHead | None:
         """The largest head of a log that was only appended to so far."""
-        chosen = select(_heads.c.head).where(_heads.c.validator == validator, _heads.c.state == "proved")
-        return next((_head(row) for row in self._rows(chosen.order_by(_heads.c.tree_size.desc()).limit(1))), None)
+        chosen = select(SeenHead.head).where(SeenHead.validator == validator, SeenHead.state == "proved")
+        with self._database.begin() as session:
+            return session.scalar(chosen.order_by(SeenHead.tree_size.desc()).limit(1))
 
     def judge(self, validator: str, head: SignedHead, state: State) -> None:
         """What came of comparing a new head."""
-        key = _key(validator, head)
-        same = [_heads.c[name] == value for name, value in key.items()]
-        with self._database.begin() as connection:
-            connection.execute(update(_heads).where(*same).values(state=state))
+        with self._database.begin() as session:
+            session.get_one(SeenHead, _key(validator, head)).state = state
 
     def convict(self, conviction: Conviction) -> None:
         """Keep the evidence; once."""
-        row = {
-            "validator": conviction.validator,
-            "broken": conviction.broken,
-            "older": conviction.older.body.decode(),
-            "newer": conviction.newer.body.decode(),
-            "proof": json.dumps(conviction.proof),
-            "found_at": conviction.found_at.isoformat(),
-        }
-        with self._database.begin() as connection:
-            connection.execute(insert(_convictions).values(row).on_conflict_do_nothing())
+        with self._database.begin() as session:
+            insert_if_absent(session, conviction, ())
 
     def convictions(self) -> list[Conviction]:
         """All evidence, the oldest first."""
-        return [_conviction(row) for row in self._rows(select(_convictions).order_by(_convictions.c.found_at))]
+        with self._database.begin() as session:
+            return list(session.scalars(select(Conviction).order_by(Conviction.found_at)))
 
     def told(self) -> list[dict[str, object]]:
         """The largest head of each validator, in short, for people."""
-        validators = self._rows(select(_heads.c.validator).distinct().order_by(_heads.c.validator))
-        largest = {row.validator: self.largest(row.validator) for row in validators}
-        heads = {validator: head.tree_head for validator, head in largest.items() if head}
+        with self._database.begin() as session:
+            validators = session.scalars(select(SeenHead.validator).distinct().order_by(SeenHead.validator)).all()
+        heads = [head.tree_head for head in map(self.largest, validators) if head]
         return [
-            {"validator": validator, "leaves": head.tree_size, "root": head.root_hash, "signed_at": head.recorded_at}
-            for validator, head in heads.items()
+            {"validator": one.validator, "leaves": one.tree_size, "root": one.root_hash, "signed_at": one.recorded_at}
+            for one in heads
         ]
 
-    def _rows(self, chosen: Select[Any]) -> list[Row[Any]]:
-        with self._database.begin() as connection:
-            return list(connection.execute(chosen))
 
-
-def _key(validator: str, head: SignedHead) -> dict[str, str | int]:
-    tree_head = head.tree_head
-    return {"validator": validator, "tree_size": tree_head.tree_size, "root_hash": tree_head.root_hash}
-
-
-def _head(row: Row[Any]) -> SignedHead:
-    return SignedHead.parse(row.head.encode())
-
-
-def _conviction(row: Row[Any]) -> Conviction:
-    return Conviction(
-        validator=row.validator,
-        broken=row.broken,
-        older=SignedHead.parse(row.older.encode()),
-        newer=SignedHead.parse(row.newer.encode()),
-        proof=tuple(json.loads(row.proof)),
-        found_at=datetime.fromisoformat(row.found_at),
-    )
+def _key(validator: str, head: SignedHead) -> tuple[str, int, str]:
+    return validator, head.tree_head.tree_size, head.tree_head.root_hash
