@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
 
 from temporalio import activity
 
@@ -53,24 +54,28 @@ class MinerActivities(InferenceActivities):
 
     @activity.defn
     def fetch_gfs(self, job: MinerJobInput) -> FetchedInputs:
-        with _Work(self._premises, job, "fetching"):
+        with self._stage(job, "fetching"):
             call, layout = self._call(job)
             fields = self._library.fetch(call, layout.grid_value, lambda *done: attempts.heartbeat(list(done)))
         return FetchedInputs(input_data_hash=call.input_data_hash, fields=fields)
 
     @activity.defn
     def run_inference(self, job: MinerJobInput) -> Inferred:
-        with _Work(self._premises, job, "inference"), attempts.beating_thread():
+        with self._stage(job, "inference"), attempts.beating_thread():
             call, layout = self._call(job)
-            writer = StoreWriter(self._premises.store(job.job_id), layout)
+            writer, leads = StoreWriter(self._premises.store(job.job_id), layout), layout.lead_time_hours
             if not writer.complete:
                 done = attempts.resumed() or 0 if writer.unfinished.exists() else 0
-                _write_leads(writer, self._forecaster(job, call, layout), layout.lead_time_hours, done)
-        return Inferred(leads=len(layout.lead_time_hours))
+                with self._library.gfs_forecast(call.gfs_init_time, layout.grid_value, layout.fields()) as gfs:
+                    forecast = self._forecaster(job, call, layout, gfs)
+                    for count, lead_hours in enumerate(leads[done:], done + 1):
+                        writer.write_lead(lead_hours, forecast(lead_hours))
+                        attempts.heartbeat(count)
+        return Inferred(leads=len(leads))
 
     @activity.defn
     def write_store(self, job: MinerJobInput) -> WrittenStore:
-        with _Work(self._premises, job, "writing"), attempts.beating_thread():
+        with self._stage(job, "writing"), attempts.beating_thread():
             call, layout = self._call(job)
             writer = StoreWriter(self._premises.store(job.job_id), layout)
             manifest = writer.finish(call.identity(job.hotkey))
@@ -115,7 +120,17 @@ class MinerActivities(InferenceActivities):
         StoreWriter(self._premises.store(job.job_id), layout).remove()
         return Expired(objects=len(layout.object_set()))
 
-    def _forecaster(self, job: MinerJobInput, call: ForecastRequestData, layout: Layout) -> Forecaster:
+    @contextmanager
+    def _stage(self, job: MinerJobInput, stage: Stage) -> Generator[None]:
+        """Shows in the job table what is being done, and how it failed."""
+        self._premises.jobs.enter(job.job_id, stage)
+        try:
+            yield
+        finally:
+            if error := sys.exception():
+                self._premises.jobs.fail(job.job_id, FAILED[stage], str(error))
+
+    def _forecaster(self, job: MinerJobInput, call: ForecastRequestData, layout: Layout, gfs: Forecaster) -> Forecaster:
         me, library, grid, channels = self._miners[job.hotkey], self._library, layout.grid_value, layout.fields()
         fetched = library.inputs(call.input_data_hash, grid)
         inputs = Inputs(
@@ -125,7 +140,7 @@ class MinerActivities(InferenceActivities):
             analysis=fetched.get(call.gfs_init_time, {}),
             earlier=fetched.get(call.gfs_init_time - SIX_HOURS, {}),
             climatology=lambda valid_time: library.climatology(valid_time, grid, channels),
-            gfs=lambda lead_hours: library.gfs_forecast(call.gfs_init_time, lead_hours, grid, channels),
+            gfs=gfs,
             decode=library.decode,
             planet_seed=self._seed,
         )
@@ -140,25 +155,3 @@ class MinerActivities(InferenceActivities):
         if found is None or found.hotkey not in self._miners:
             raise PrerequisiteMissing(f"job {job.job_id} is not of this process", found=job.hotkey)
         return found
-
-
-def _write_leads(writer: StoreWriter, forecast: Forecaster, leads: Sequence[int], done: int) -> None:
-    for count, lead_hours in enumerate(leads[done:], done + 1):
-        writer.write_lead(lead_hours, forecast(lead_hours))
-        attempts.heartbeat(count)
-
-
-class _Work:
-    """Shows in the job table what is being done, and how it failed."""
-
-    def __init__(self, premises: Premises, job: MinerJobInput, stage: Stage) -> None:
-        self._jobs, self._job_id, self._stage = premises.jobs, job.job_id, stage
-
-    def __enter__(self) -> None:
-        self._jobs.enter(self._job_id, self._stage)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._jobs.fail(self._job_id, FAILED[self._stage], str(error))

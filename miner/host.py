@@ -23,7 +23,6 @@ from activities.faults import FaultInterceptor
 from activities.messages.inference import MinerJobInput, Requested
 from activities.signatures.inference import InferenceActivities
 from adapters.catalog import Catalog
-from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock, SystemClock
 from adapters.egress import Egress
 from adapters.grib_decoder import GribDecoder
@@ -34,7 +33,7 @@ from miner.activities import MinerActivities
 from miner.cheats import cheat_of
 from miner.database import Database
 from miner.forecasts import check_kind
-from miner.inputs import Archives, Library
+from miner.inputs import Library
 from miner.jobs import Jobs
 from miner.premises import HostedMiner, Premises, StartJob
 from miner.service import MinerService
@@ -59,7 +58,7 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     with closing(premises.jobs), listening as listener, closing(GribDecoder.start()) as decoder:
         metrics = runtime(settings.metrics_port)
         client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
-        library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
+        library = Library(settings, decoder, premises.clock)
         activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
         app = services(miners, premises, job_starter(client))
         async with inference_worker(client, activities, settings.activity_threads), serving(app, listener):
@@ -97,12 +96,6 @@ def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
 def open_database(settings: MinerSettings) -> Database:
     """The host's file, made if it is not there."""
     return Database(settings.data_dir / "miner.sqlite")
-
-
-def open_archives(settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> Archives:
-    """Where the miners read public data."""
-    climatology = ZarrClimatology(settings.climatology_url)
-    return Archives(settings.gfs_base_url, settings.gfs_product, climatology, decoder, clock)
 
 
 def job_starter(client: Client) -> StartJob:

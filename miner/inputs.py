@@ -8,9 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
 from adapters.object_store import LocalObjects, storage_faults
-from miner.forecasts import Fields
+from miner.forecasts import Fields, Forecaster
+from miner.settings import MinerSettings
 from protocol.messages import ForecastRequestData, InputObject
 from weather.faults import SourceCorrupt
 from weather.fields import Field
@@ -30,34 +29,19 @@ from weather.grids import Grid
 
 Channels = Sequence[tuple[str, int]]
 
-KEPT_CELLS = 10_000
 WAIT_SECONDS = 5
-
-
-@dataclass(frozen=True)
-class Archives:
-    """Where the public data are."""
-
-    gfs_base_url: str
-    gfs_product: str
-    climatology: ZarrClimatology
-    decoder: GribDecoder
-    clock: Clock
-
-    def gfs(self, client: httpx.AsyncClient) -> GfsArchive:
-        return GfsArchive([self.gfs_base_url], self.gfs_product, client, self.clock)
 
 
 class Library:
     """Blocking; may be used from many threads at once."""
 
-    def __init__(self, archives: Archives, folder: Path) -> None:
-        self._archives = archives
-        self._objects = LocalObjects(folder / "objects")
-        self._index = folder / "inputs"
-        self._fetching, self._reading = threading.Lock(), threading.Lock()
-        self.decode = archives.decoder.decode_any
-        self._slices = lru_cache(maxsize=128)(self._slice)
+    def __init__(self, settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> None:
+        self._settings, self._decoder, self._clock = settings, decoder, clock
+        self._climatology = ZarrClimatology(settings.climatology_url)
+        self._objects = LocalObjects(settings.data_dir / "objects")
+        self._index = settings.data_dir / "inputs"
+        self._fetching = threading.Lock()
+        self.decode = decoder.decode_any
 
     def fetch(self, call: ForecastRequestData, grid: Grid, heartbeat: Callable[..., None]) -> int:
         """Have the inputs of a call here, each from the very bytes that the call names; their number."""
@@ -80,15 +64,25 @@ class Library:
         return {time: _values(fields.values()) for time, fields in found.items()}
 
     def climatology(self, valid_time: datetime, grid: Grid, channels: Channels) -> Fields:
-        """The mean fields of the hour and the day of the year; those of large grids are not kept."""
-        if grid.latitude_count * grid.longitude_count > KEPT_CELLS:
-            return self._slice(valid_time, grid, channels)
-        with self._reading:
-            return self._slices(valid_time, grid, tuple(channels))
+        """The mean fields of the hour and the day of the year."""
+        return _values(self._climatology.fetch(valid_time, grid, channels))
 
-    def gfs_forecast(self, init_time: datetime, lead_hours: int, grid: Grid, channels: Channels) -> Fields:
-        """The public forecast; nobody else asks for it, so it is not kept."""
-        return _values(asyncio.run(self._forecast(init_time, lead_hours, grid, channels)))
+    @contextmanager
+    def gfs_forecast(self, init_time: datetime, grid: Grid, channels: Channels) -> Generator[Forecaster]:
+        """The public forecast by lead time, read with one client; nobody else asks for it, so it is not kept."""
+        with asyncio.Runner() as runner:
+            client = archive_client()
+            archive = self._archive(client)
+
+            async def fields(lead_hours: int) -> list[Field]:
+                plan = await archive.plan(init_time, lead_hours, channels)
+                messages = await archive.fetch(plan)
+                return await asyncio.to_thread(self._decoder.decode, messages, plan, grid)
+
+            try:
+                yield lambda lead_hours: _values(runner.run(fields(lead_hours)))
+            finally:
+                runner.run(client.aclose())
 
     @contextmanager
     def _turn(self, heartbeat: Callable[..., None]) -> Generator[None]:
@@ -102,26 +96,19 @@ class Library:
     async def _fetch(self, objects: Iterable[InputObject], grid: Grid, heartbeat: Callable[..., None]) -> list[Field]:
         fields: list[Field] = []
         async with archive_client() as client:
-            archive, decoder = self._archives.gfs(client), self._archives.decoder
+            archive = self._archive(client)
             for (cycle, lead_hours), group in groupby(objects, key=lambda one: (one.init_time, one.lead_time_hours)):
                 named = list(group)
                 channels = [(one.variable, one.level or 0) for one in named]
                 fetched = await fetch_fields(
-                    archive, decoder, self._objects, grid, cycle, lead_hours, channels, heartbeat
+                    archive, self._decoder, self._objects, grid, cycle, lead_hours, channels, heartbeat
                 )
                 _require_same(fetched.objects, named)
                 fields += fetched.fields
         return fields
 
-    async def _forecast(self, init_time: datetime, lead_hours: int, grid: Grid, channels: Channels) -> list[Field]:
-        async with archive_client() as client:
-            archive = self._archives.gfs(client)
-            plan = await archive.plan(init_time, lead_hours, channels)
-            messages = await archive.fetch(plan)
-            return await asyncio.to_thread(self._archives.decoder.decode, messages, plan, grid)
-
-    def _slice(self, valid_time: datetime, grid: Grid, channels: Channels) -> Fields:
-        return _values(self._archives.climatology.fetch(valid_time, grid, channels))
+    def _archive(self, client: httpx.AsyncClient) -> GfsArchive:
+        return GfsArchive([self._settings.gfs_base_url], self._settings.gfs_product, client, self._clock)
 
 
 def _values(fields: Iterable[Field]) -> Fields:

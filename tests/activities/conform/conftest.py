@@ -24,7 +24,7 @@ from adapters.clock import SystemClock
 from adapters.grib_decoder import GribDecoder
 from adapters.http_service import serving
 from miner.activities import MinerActivities
-from miner.host import hosted, open_archives, open_premises
+from miner.host import hosted, open_premises
 from miner.inputs import Library
 from miner.premises import HostedMiner, Premises
 from miner.service import MinerService
@@ -157,7 +157,7 @@ class Job:
     def __init__(
         self, scene: Scene, settings: MinerSettings, premises: Premises, me: HostedMiner, departure: Departure
     ) -> None:
-        library = Library(open_archives(settings, scene.decoder, premises.clock), settings.data_dir)
+        library = Library(settings, scene.decoder, premises.clock)
         self.activities = MinerActivities({me.key.hotkey: me}, premises, library, SEED)
         self.premises, self.departure = premises, departure
         self.layout = load_layout(GRID, scene.grids)

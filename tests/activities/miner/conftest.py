@@ -23,7 +23,7 @@ from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
 from adapters.object_store import LocalObjects
 from miner.activities import MinerActivities
-from miner.host import hosted, open_archives, open_premises
+from miner.host import hosted, open_premises
 from miner.inputs import Library
 from miner.jobs import job_of
 from miner.premises import HostedMiner, Premises
@@ -187,7 +187,7 @@ def make_stage(
         settings = make_settings(*miners, **more)
         premises = open_premises(settings, FixedClock(NOW))
         hosts = {one.key.hotkey: one for one in (hosted(settings, miner) for miner in settings.miners)}
-        library = Library(open_archives(settings, decoder, premises.clock), settings.data_dir)
+        library = Library(settings, decoder, premises.clock)
         stage = Stage(settings, premises, hosts, MinerActivities(hosts, premises, library, SEED), make_call)
         made.append(stage)
         return stage
