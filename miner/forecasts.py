@@ -135,13 +135,8 @@ def grib_file(inputs: Inputs, *, folder: str, prefix: str = "", step_hours: int 
 
 
 KINDS: dict[str, Callable[..., Forecaster]] = {
-    "persistence": persistence,
-    "climatology": climatology,
-    "damped_persistence": damped_persistence,
-    "advected_persistence": advected_persistence,
-    "skilful": skilful,
-    "copied_gfs": copied_gfs,
-    "grib_file": grib_file,
+    kind.__name__: kind
+    for kind in (persistence, climatology, damped_persistence, advected_persistence, skilful, copied_gfs, grib_file)
 }
 
 

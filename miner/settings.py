@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from weather.faults import ConfigurationInvalid
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
+
+
+def _beside(path: Path, read: ValidationInfo) -> Path:
+    """A path as the file means it, in whose folder it begins."""
+    return Path((read.context or {}).get("folder", "")) / path
+
+
+Beside = Annotated[Path, AfterValidator(_beside)]
 
 
 class Miner(BaseModel):
@@ -26,7 +34,7 @@ class Miner(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME)
-    key_file: Path
+    key_file: Beside
     base_path: str = Field(pattern=r"^(/[A-Za-z0-9_-]+)+$")
     kind: str = "persistence"
     cheat: str | None = None
@@ -55,12 +63,12 @@ class MinerSettings(BaseModel):
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     temporal_address: str
     temporal_namespace: str = "default"
-    data_dir: Path
-    registry: Path
+    data_dir: Beside
+    registry: Beside
     gfs_base_url: str
     gfs_product: str = "pgrb2.0p25"
     climatology_url: str
-    extra_layouts: Path | None = None
+    extra_layouts: Beside | None = None
     egress_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     planet_seed: int = 1
     activity_threads: int = Field(default=4, ge=1)
@@ -82,19 +90,7 @@ def load_settings(path: Path) -> MinerSettings:
         ConfigurationInvalid: no TOML, an unknown or missing member, or a wrong value.
     """
     try:
-        settings = MinerSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return MinerSettings.model_validate(document, context={"folder": path.resolve().parent})
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise ConfigurationInvalid(f"{path.name}: {error}") from error
-    return _anchored(settings, path.resolve().parent)
-
-
-def _anchored(settings: MinerSettings, folder: Path) -> MinerSettings:
-    extra = settings.extra_layouts
-    return settings.model_copy(
-        update={
-            "data_dir": folder / settings.data_dir,
-            "registry": folder / settings.registry,
-            "extra_layouts": extra and folder / extra,
-            "miners": tuple(m.model_copy(update={"key_file": folder / m.key_file}) for m in settings.miners),
-        }
-    )
