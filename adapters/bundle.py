@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -13,24 +14,26 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.catalog import Catalog
+from adapters.dossier import run_leaves, run_log, signed_head
 from adapters.ledger import log
+from adapters.ledger.audits import audits_of
 from adapters.ledger.commitments import commitments_of
 from adapters.ledger.facts import facts_of, faults_of
 from adapters.ledger.roster import roster_of
 from adapters.ledger.runs import get_run
-from adapters.ledger.tables.commitments import LogLeafRow
+from adapters.ledger.tables.audits import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow
 from adapters.ledger.weights import with_scores
 from adapters.object_store import ObjectStore
-from protocol.bundle import RoundBundle
+from protocol.audits import AuditPlan, AuditSecret
+from protocol.bundle import RoundBundle, WindowRound
 from protocol.deadline import in_time
-from protocol.dossier import RunLog
 from protocol.facts import fact_document, fault_document, in_force
 from protocol.identity import PrivateKey
 from protocol.messages import ForecastRequestData
-from protocol.receipt import TreeHead, sign_tree_head
+from protocol.names import format_stamp
 from protocol.registry import RosterEntry
 from protocol.weight_inputs import WeightInputs
 from weather.faults import PrerequisiteMissing
@@ -58,8 +61,9 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
     run, session = get_run(archive.session, run_id), archive.session
     if run is None or run.outcome not in ("closed", "closed_partial") or run.call_document is None:
         raise PrerequisiteMissing("only a round that closed with scores has a bundle", found=run and run.outcome)
-    deadline = run.commit_deadline
+    call, deadline = ForecastRequestData.parse(archive.store.get(run.call_document)), run.commit_deadline
     assert deadline is not None
+    head = signed_head(session, archive.key, run.network, archive.now)
     entries = [
         RosterEntry(**{name: getattr(row, name) for name in RosterEntry.model_fields})
         for row in roster_of(session, run_id)
@@ -69,11 +73,12 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
         {
             "document": "barograph/round-bundle/1",
             "run_id": run_id,
-            "log": _log(archive, run),
-            "call": ForecastRequestData.parse(archive.store.get(run.call_document)).value,
+            "log": run_log(session, run_leaves(session, run_id), head, head.tree_head.tree_size).value,
+            "call": call.addressed_to(archive.key.hotkey).value,
             "roster": [entry.value for entry in entries],
             "score_spec": json.loads(archive.catalog.pinned_rules(run.grid, run.score_spec_digest).canonical),
-            "commitments": sorted(one.commitment_digest for one in accepted),
+            "commitments": [one.commitment.value for one in accepted],
+            "audits": _audits(archive, run, {one.commitment.hotkey: one.commitment_digest for one in accepted}),
             "facts": [json.loads(fact_document(fact)) for fact in in_force(facts_of(session, run_id))],
             "faults": [json.loads(fault_document(fault)) for fault in faults_of(session, run_id)],
             "outcome": run.outcome,
@@ -89,23 +94,26 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
     return bundle
 
 
-def _log(archive: Archive, run: ForecastRunRow) -> dict[str, Any]:
-    """The run's own leaves under a head of now."""
-    size, root = log.size_and_root(archive.session)
-    head = TreeHead(
-        network=run.network, validator=archive.key.hotkey, tree_size=size, root_hash=root, recorded_at=archive.now
-    )
-    mine = select(LogLeafRow).where(LogLeafRow.run_id == run.run_id, LogLeafRow.kind != "commitment")
-    leaves = [
-        {
-            "leaf_index": leaf.leaf_index,
-            "entry": leaf.entry,
-            "inclusion_proof": log.inclusion_proof(archive.session, leaf.leaf_index, size),
-        }
-        for leaf in archive.session.scalars(mine.order_by(LogLeafRow.leaf_index))
-    ]
-    signed = {"tree_head": head.value, "tree_head_signature": sign_tree_head(archive.key, head)}
-    return RunLog.of_value({**signed, "consistency_proof": [], "leaves": leaves}).value
+def _audits(archive: Archive, run: ForecastRunRow, accepted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """All that ended, if the secret is revealed."""
+    closed = log.entry_of(archive.session, run.run_id, "run_closed")
+    if closed is None or closed["audit_secret"] is None:
+        return []
+    secret = AuditSecret(bytes.fromhex(closed["audit_secret"]))
+    paths = archive.catalog.pinned_layout(run.grid, run.layout_digest).object_set()
+    rows = sorted(audits_of(archive.session, run.run_id), key=lambda row: (row.hotkey, row.number))
+    return [_audit(row, AuditPlan(secret, row.hotkey, accepted[row.hotkey]), paths) for row in rows]
+
+
+def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
+    return {
+        "hotkey": row.hotkey,
+        "number": row.number,
+        "due": format_stamp(row.due),
+        "outcome": row.outcome,
+        "objects": list(plan.objects(row.number, len(paths))),
+        "failed": sorted({paths.index(fault["path"]) for fault in row.faults}),
+    }
 
 
 def _rows(session: Session, run_id: str, *columns: Any) -> list[list[Any]]:
@@ -122,7 +130,10 @@ def _vectors(session: Session, run_id: str) -> list[dict[str, Any]]:
         {
             "input_digest": vector.input_digest,
             "inputs": vector.inputs,
-            "rounds": [_told(state) for state in _window(session, WeightInputs.of_value(vector.inputs))],
+            "rounds": [
+                {name: getattr(state, name) for name in WindowRound.model_fields}
+                for state in _window(session, WeightInputs.of_value(vector.inputs))
+            ],
             "shares": vector.shares,
         }
         for vector in session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
@@ -135,9 +146,3 @@ def _window(session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
         for each in inputs.rounds
     ]
     return with_scores(session, states)
-
-
-def _told(state: RoundState) -> dict[str, Any]:
-    """What the digest of a round is made of."""
-    told = {name: getattr(state, name) for name in ("serial", "run_id", "outcome", "totals", "group_weights")}
-    return told | {"scores": {hotkey: dict(parts) for hotkey, parts in state.scores.items()}}

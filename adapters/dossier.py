@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -136,17 +137,19 @@ def _documents(origin: Origin) -> dict[str, bytes]:
     return documents | ({"manifest": origin.manifest} if origin.manifest else {})
 
 
-def _log(origin: Origin) -> RunLog:
-    """The run's own leaves, as far as the head covers them."""
-    session = origin.session
-    mine = select(LogLeafRow).where(LogLeafRow.run_id == origin.run_id, LogLeafRow.kind != "commitment")
-    leaves = session.scalars(mine.order_by(LogLeafRow.leaf_index)).all()
-    head = _head(origin, max(leaves[-1].leaf_index, origin.stored.leaf_index))
+def run_leaves(session: Session, run_id: str) -> Sequence[LogLeafRow]:
+    """What the log says of the run as a whole."""
+    mine = select(LogLeafRow).where(LogLeafRow.run_id == run_id, LogLeafRow.kind != "commitment")
+    return session.scalars(mine.order_by(LogLeafRow.leaf_index)).all()
+
+
+def run_log(session: Session, leaves: Iterable[LogLeafRow], head: SignedHead, grown_from: int) -> RunLog:
+    """The leaves as far as the head covers them, and that it grew from a smaller tree."""
     size = head.tree_head.tree_size
     return RunLog.of_value(
         {
             **head.value,
-            "consistency_proof": log.consistency_proof(session, origin.stored.tree_head.tree_size, size),
+            "consistency_proof": log.consistency_proof(session, grown_from, size),
             "leaves": [
                 {
                     "leaf_index": leaf.leaf_index,
@@ -160,27 +163,28 @@ def _log(origin: Origin) -> RunLog:
     )
 
 
+def signed_head(session: Session, key: PrivateKey, network: str, now: datetime) -> SignedHead:
+    """The log as it is now."""
+    size, root = log.size_and_root(session)
+    head = TreeHead(network=network, validator=key.hotkey, tree_size=size, root_hash=root, recorded_at=now)
+    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(key, head))
+
+
+def _log(origin: Origin) -> RunLog:
+    leaves = run_leaves(origin.session, origin.run_id)
+    head = _head(origin, max(leaves[-1].leaf_index, origin.stored.leaf_index))
+    return run_log(origin.session, leaves, head, origin.stored.tree_head.tree_size)
+
+
 def _head(origin: Origin, last: int) -> SignedHead:
     """The first receipted head that covers a leaf, else one signed now, else the newest receipted one."""
     same = (ReceiptRow.run_id == CommitmentRow.run_id) & (ReceiptRow.hotkey == CommitmentRow.hotkey)
     heads, index = select(ReceiptRow).join(CommitmentRow, same), CommitmentRow.leaf_index
     receipt = origin.session.scalars(heads.where(index >= last).order_by(index).limit(1)).first()
     if receipt is None and origin.key is not None:
-        return _signed_head(origin, origin.key)
+        return signed_head(origin.session, origin.key, origin.run.network, origin.clock.now())
     receipt = receipt or origin.session.scalars(heads.order_by(index.desc()).limit(1)).one()
     return SignedHead.of_value({"tree_head": receipt.tree_head, "tree_head_signature": receipt.tree_head_signature})
-
-
-def _signed_head(origin: Origin, key: PrivateKey) -> SignedHead:
-    size, root = log.size_and_root(origin.session)
-    head = TreeHead(
-        network=origin.run.network,
-        validator=key.hotkey,
-        tree_size=size,
-        root_hash=root,
-        recorded_at=origin.clock.now(),
-    )
-    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(key, head))
 
 
 def _proved(kind: type[Proved[D]], leaves: list[tuple[bool, bytes]]) -> Proved[D]:

@@ -6,38 +6,63 @@ Checked without ledger, Temporal or network. Bytes of forecasts and truth are th
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from protocol.audits import AuditSecret
+from pydantic import Field
+
+from protocol.audits import AUDITS_PER_RUN, AuditPlan, AuditSecret
 from protocol.canonical import J
-from protocol.document import Digest, Document, RunId
-from protocol.dossier import LEVELS, RunLog, holding, require
+from protocol.commitment import Commitment
+from protocol.document import Count, Digest, Document, Hotkey, RunId, Stamp, Word
+from protocol.dossier import DossierBroken, FactDocument, FaultDocument, RunLog, holding, require
 from protocol.examination import check_leaves
 from protocol.merkle import tree_hash
 from protocol.messages import ForecastRequestData
-from protocol.receipt import RunSealed, commitments_digest
+from protocol.names import format_stamp, parse_stamp
+from protocol.receipt import RunClosed, RunSealed, commitments_digest
 from protocol.registry import Roster, RosterEntry
 from protocol.run_record import Scored, run_record
 from protocol.weight_inputs import CountedRound, WeightInputs
-from weather.cases import CaseKey
+from weather.faults import AuditFailed, NothingToPublish
 from weather.ranking import ranking
 from weather.round_score import Closing, FaultScope, RunRecord, decide_close
 from weather.score_spec import ScoreSpec
 from weather.weights.window import RoundState
 
-Json = dict[str, Any]
+LEAVES = frozenset({"run_opened", "run_sealed", "run_closed"})
+
+
+class AuditProof(Document):
+    """A retention audit that ended: the places in the manifest that the secret names, and which were not served."""
+
+    hotkey: Hotkey
+    number: Annotated[int, Field(ge=0, lt=AUDITS_PER_RUN)]
+    due: Stamp
+    outcome: Literal["kept", "failed", "void"]
+    objects: tuple[Count, ...]
+    failed: tuple[Count, ...]
+
+
+class WindowRound(Document):
+    """R and p of everybody in a round of a window."""
+
+    serial: Count
+    run_id: RunId
+    outcome: Literal["closed", "closed_partial"]
+    totals: dict[Word, Count]
+    scores: dict[Word, dict[Word, Count]]
 
 
 class VectorProof(Document):
     """Weights that the round took part in, with the scores of their window."""
 
     input_digest: Digest
-    inputs: Json
-    rounds: list[Json]
-    shares: list[tuple[str, int]]
+    inputs: WeightInputs
+    rounds: tuple[WindowRound, ...]
+    shares: tuple[tuple[str, int], ...]
 
 
 class RoundBundle(Document):
@@ -47,31 +72,41 @@ class RoundBundle(Document):
 
     document: Literal["barograph/round-bundle/1"] = "barograph/round-bundle/1"
     run_id: RunId
-    log: Json
-    call: Json
-    roster: list[Json]
-    score_spec: Json
-    commitments: list[Digest]
-    facts: list[Json]
-    faults: list[Json]
+    log: RunLog
+    call: ForecastRequestData
+    roster: tuple[RosterEntry, ...]
+    score_spec: dict[str, Any]
+    commitments: tuple[Commitment, ...]
+    audits: tuple[AuditProof, ...]
+    facts: tuple[FactDocument, ...]
+    faults: tuple[FaultDocument, ...]
     outcome: str
     reason: str
     coverage: str
-    scores: list[tuple[str, int, int]]
-    groups: list[tuple[str, str, int]]
-    leads: list[tuple[str, int, int]]
-    vectors: list[VectorProof]
+    scores: tuple[tuple[str, int, int], ...]
+    groups: tuple[tuple[str, str, int], ...]
+    leads: tuple[tuple[str, int, int], ...]
+    vectors: tuple[VectorProof, ...]
 
 
 def lacking(body: bytes) -> list[str]:
-    """Names of members that a bundle must have and these bytes do not."""
+    """Names of members and entries of the log that a bundle must have and these bytes do not."""
     with holding("bundle"):
         members = json.loads(body)
-        return sorted(RoundBundle.model_fields.keys() - members.keys())
+        if missing := sorted(RoundBundle.model_fields.keys() - set(members)):
+            return missing
+        return [
+            f"log: {kind}" for kind in sorted(LEAVES - {leaf["entry"]["kind"] for leaf in members["log"]["leaves"]})
+        ]
 
 
-def verify_round(body: bytes, run_id: str, validator: str) -> RoundBundle:
+def verify_round(body: bytes, run_id: str, validator: str | None = None) -> RoundBundle:
     """Check a bundle that lacks nothing.
+
+    Args:
+        body: the file.
+        run_id: the round that it must be of.
+        validator: hotkey that must have signed the log; without one it is told in the head of the log.
 
     Raises:
         DossierBroken: the first part that does not hold.
@@ -80,8 +115,12 @@ def verify_round(body: bytes, run_id: str, validator: str) -> RoundBundle:
         bundle = RoundBundle.parse(body)
         require("bundle", body, bundle.canonical)
     require("run_id", bundle.run_id, run_id)
-    rules = _check_log(bundle, validator)
-    closing = decide_close(rules, _record(bundle))
+    with holding("log"):
+        sealed, closed = _logged(bundle, validator or bundle.log.tree_head.validator)
+    rules = _check_bound(bundle, sealed, closed)
+    _check_audits(bundle, rules, sealed, closed)
+    with holding("facts"):
+        closing = decide_close(rules, _record(bundle))
     for part, found, expected in _told(bundle, closing):
         require(part, found, expected)
     for number, vector in enumerate(bundle.vectors):
@@ -89,81 +128,106 @@ def verify_round(body: bytes, run_id: str, validator: str) -> RoundBundle:
     return bundle
 
 
-# long: the order of the checks
-def _check_log(bundle: RoundBundle, validator: str) -> ScoreSpec:
-    """The log binds call, roster, commitments, secret, facts and faults; the call binds the score spec."""
-    with holding("log"):
-        log = RunLog.of_value(bundle.log)
-        require("log: tree head", log.holds(log.tree_head.network, validator), True)
-        check_leaves(log, log.tree_head.network, bundle.run_id)
-        opened, closed = log.opened, log.closed
-        (sealed,) = (leaf.entry for leaf in log.leaves if isinstance(leaf.entry, RunSealed))
-    with holding("call"):
-        require("call", ForecastRequestData.of_value(bundle.call).call_digest, opened.call_digest)
-        rules = ScoreSpec.parse(J(bundle.score_spec))
-        require("score_spec", rules.digest, bundle.call["score_spec_digest"])
-    with holding("roster"):
-        entries = tuple(RosterEntry.of_value(entry) for entry in bundle.roster)
-        require("roster", Roster(entries, ()).digest, opened.roster_digest)
+def _logged(bundle: RoundBundle, validator: str) -> tuple[RunSealed, RunClosed]:
+    """Seal and close, from a log that the validator signed."""
+    log = bundle.log
+    require("log: tree head", log.holds(log.tree_head.network, validator), True)
+    check_leaves(log, log.tree_head.network, bundle.run_id)
+    (sealed,) = (leaf.entry for leaf in log.leaves if isinstance(leaf.entry, RunSealed))
+    (closed,) = (leaf.entry for leaf in log.leaves if isinstance(leaf.entry, RunClosed))
+    require("call: job_id", bundle.call.job_id, bundle.call.addressed_to(validator).job_id)
+    require("log: call_digest", bundle.call.call_digest, log.opened.call_digest)
+    require("call: commit_deadline", bundle.call.commit_deadline, log.opened.commit_deadline)
     require("log: deadline", sealed.commit_deadline, log.commit_deadline)
-    require("commitments", commitments_digest(bundle.commitments), sealed.commitments_digest)
-    require("log: run_closed", closed is not None, True)
-    assert closed is not None
-    if closed.audit_secret is not None:
-        require("log: audit_secret", AuditSecret(bytes.fromhex(closed.audit_secret)).digest, sealed.audit_secret_hash)
-    with holding("facts"):
-        facts = sorted(
-            bundle.facts, key=lambda fact: (fact["run_id"], fact["hotkey"], *_case(fact), fact["spec_digest"])
-        )
-        require("facts", tree_hash([J(fact) for fact in facts]).hex(), closed.facts_digest)
-    require("faults", tree_hash(sorted(map(J, bundle.faults))).hex(), closed.faults_digest)
+    return sealed, closed
+
+
+def _check_bound(bundle: RoundBundle, sealed: RunSealed, closed: RunClosed) -> ScoreSpec:
+    """The log binds roster, commitments, facts and faults; the call binds the score spec."""
+    with holding("score_spec"):
+        rules = ScoreSpec.parse(J(bundle.score_spec))
+        require("score_spec", rules.digest, bundle.call.score_spec_digest)
+    require("roster", Roster(bundle.roster, ()).digest, bundle.log.opened.roster_digest)
+    with holding("commitments"):
+        for commitment in bundle.commitments:
+            commitment.check_binding(bundle.call, commitment.hotkey)
+        digests = [commitment.digest for commitment in bundle.commitments]
+        require("commitments", commitments_digest(digests), sealed.commitments_digest)
+    facts = sorted(bundle.facts, key=lambda fact: (fact.run_id, fact.hotkey, *fact.case, fact.spec_digest))
+    require("facts", tree_hash([fact.canonical for fact in facts]).hex(), closed.facts_digest)
+    faults = sorted(fault.canonical for fault in bundle.faults)
+    require("faults", tree_hash(faults).hex(), closed.faults_digest)
+    require("facts: run", {fact.run_id for fact in facts} | {bundle.run_id}, {bundle.run_id})
+    require("facts: score_spec", {fact.spec_digest for fact in facts} | {rules.digest}, {rules.digest})
     return rules
 
 
+def _check_audits(bundle: RoundBundle, rules: ScoreSpec, sealed: RunSealed, closed: RunClosed) -> None:
+    """Instant and objects of each audit follow from the secret; only who failed one has lost by it."""
+    if closed.audit_secret is None:
+        return require("audits", bundle.audits, ())
+    secret = AuditSecret(bytes.fromhex(closed.audit_secret))
+    require("log: audit_secret", secret.digest, sealed.audit_secret_hash)
+    last = bundle.call.gfs_init_time + timedelta(hours=rules.final_leads[-1])
+    commitments = {commitment.hotkey: commitment for commitment in bundle.commitments}
+    for audit in bundle.audits:
+        part = f"audits/{audit.hotkey}/{audit.number}"
+        with holding(part):
+            commitment = commitments[audit.hotkey]
+        plan = AuditPlan(secret, audit.hotkey, commitment.digest)
+        due = parse_stamp(format_stamp(plan.instant(audit.number, sealed.recorded_at, last)))
+        expected = (due, plan.objects(audit.number, commitment.object_count))
+        require(f"{part}: due, objects", (audit.due, audit.objects), expected)
+        require(f"{part}: failed", audit.failed, tuple(sorted(set(audit.failed) & set(audit.objects))))
+        require(f"{part}: outcome", audit.outcome == "failed", bool(audit.failed))
+    keys = [(audit.hotkey, audit.number) for audit in bundle.audits]
+    require("audits", keys, sorted(set(keys)))
+    lost = {fault.hotkey for fault in bundle.faults if fault.code == AuditFailed.__name__}
+    require("audits", sorted(lost - {audit.hotkey for audit in bundle.audits if audit.failed}), [])
+
+
 def _record(bundle: RoundBundle) -> RunRecord:
-    return run_record(
-        [entry["hotkey"] for entry in bundle.roster],
-        [Scored(f["hotkey"], _case(f), f["generation"], f["truth_version"], _value(f["score"])) for f in bundle.facts],
-        [FaultScope(f["hotkey"], _case(f), f["effect"], f["code"], f["generation"]) for f in bundle.faults],
-    )
+    facts = [Scored(one.hotkey, one.case, one.generation, one.truth_version, one.score_value) for one in bundle.facts]
+    faults = [FaultScope(one.hotkey, one.case, one.effect, one.code, one.generation) for one in bundle.faults]
+    return run_record([entry.hotkey for entry in bundle.roster], facts, faults)
 
 
 def _told(bundle: RoundBundle, closing: Closing) -> Iterable[tuple[str, object, object]]:
     """What the bundle says of the close beside what follows from its facts."""
-    groups = [(hotkey, group, score) for (hotkey, group), score in sorted(closing.group_scores.items())]
-    leads = [(hotkey, lead, score) for (hotkey, lead), score in sorted(closing.lead_scores.items())]
+    groups = sorted((hotkey, group, score) for (hotkey, group), score in closing.group_scores.items())
+    leads = sorted((hotkey, lead, score) for (hotkey, lead), score in closing.lead_scores.items())
+    ranks = sorted((row.hotkey, row.score, row.rank) for row in ranking(closing.round_scores))
     return [
         ("outcome", bundle.outcome, closing.outcome),
         ("reason", bundle.reason, closing.reason),
         ("coverage", bundle.coverage, f"{closing.coverage.numerator}/{closing.coverage.denominator}"),
-        ("scores", bundle.scores, sorted((r.hotkey, r.score, r.rank) for r in ranking(closing.round_scores))),
-        ("groups", bundle.groups, groups),
-        ("leads", bundle.leads, leads),
+        ("scores", bundle.scores, tuple(ranks)),
+        ("groups", bundle.groups, tuple(groups)),
+        ("leads", bundle.leads, tuple(leads)),
     ]
 
 
 def _check_vector(part: str, vector: VectorProof, bundle: RoundBundle, closing: Closing) -> None:
     """Its inputs name this round with these scores, and its shares follow from them."""
-    with holding(part):
-        inputs = WeightInputs.of_value(vector.inputs)
-        require(f"{part}: inputs", inputs.digest, vector.input_digest)
-        states = [_state(one) for one in vector.rounds]
-        require(f"{part}: rounds", tuple(map(CountedRound.of, states)), inputs.rounds)
-        require(f"{part}: shares", vector.shares, inputs.shares(states))
-        (ours,) = (state for state in states if state.run_id == bundle.run_id)
-        require(f"{part}: scores", dict(ours.totals), closing.round_scores)
+    inputs, states = vector.inputs, states_of(vector.rounds)
+    require(f"{part}: inputs", inputs.digest, vector.input_digest)
+    require(f"{part}: network", inputs.network, bundle.log.tree_head.network)
+    require(f"{part}: rounds", tuple(map(CountedRound.of, states)), inputs.rounds)
+    try:
+        with holding(part):
+            (ours,) = (state for state in states if state.run_id == bundle.run_id)
+            require(f"{part}: shares", vector.shares, tuple(inputs.shares(states)))
+    except NothingToPublish as error:
+        raise DossierBroken(f"{part}: shares", error) from error
+    groups = {(hotkey, group): p for hotkey, parts in ours.scores.items() for group, p in parts.items()}
+    found, expected = (ours.outcome, ours.totals, groups), (closing.outcome, closing.round_scores, closing.group_scores)
+    require(f"{part}: scores", found, expected)
 
 
-def _state(told: Mapping[str, Any]) -> RoundState:
-    named = {name: told[name] for name in ("serial", "run_id", "outcome", "scores", "totals", "group_weights")}
-    return RoundState(**named, coverage=Fraction(1), closed_at=0)
-
-
-def _case(document: Mapping[str, Any]) -> CaseKey:
-    level = document["level"]
-    height = LEVELS[level] if level in LEVELS else int(level)
-    return CaseKey(document["pass"], document["lead_hours"], document["variable"], height, document["region"])
-
-
-def _value(bits: str | None) -> float | None:
-    return None if bits is None else struct.unpack(">d", bytes.fromhex(bits))[0]
+def states_of(rounds: Sequence[WindowRound]) -> list[RoundState]:
+    """The rounds as weights read them; their groups are those that any of them has a score of."""
+    groups = {group: 1 for one in rounds for parts in one.scores.values() for group in parts}
+    return [
+        RoundState(one.serial, one.run_id, one.outcome, Fraction(1), 0, groups, one.scores, one.totals)
+        for one in rounds
+    ]

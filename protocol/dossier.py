@@ -30,6 +30,7 @@ LEVELS = {"surface": 0, "*": -1}
 
 Bits = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Every = Literal["*"]
+Entrant = Annotated[str, StringConstraints(pattern=r"^baseline/[a-z0-9-]{1,32}$")]
 PassName = Literal["day1_qc", "era5_final"]
 
 
@@ -117,7 +118,7 @@ class CaseDocument(Document):
     """What facts and faults have in common."""
 
     run_id: RunId
-    hotkey: Hotkey | Every
+    hotkey: Hotkey | Every | Entrant
     pass_: Annotated[PassName | Every, Field(alias="pass")]
     lead_hours: Annotated[int, Field(ge=-1)]
     variable: Word

@@ -29,6 +29,10 @@ def parse_hotkey(text: str) -> str:
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Miner = Annotated[str, typer.Option("--miner", metavar="HOTKEY", parser=parse_hotkey, help="Whose it is.")]
 Validator = Annotated[str, typer.Option("--validator", metavar="HOTKEY", parser=parse_hotkey, help="Who signed it.")]
+Signer = Annotated[
+    str | None,
+    typer.Option("--validator", metavar="HOTKEY", parser=parse_hotkey, help="Who must have signed; else it is told."),
+]
 
 
 @app.command()
@@ -95,7 +99,7 @@ def dossier(
 def verify_round(
     run_id: RunId,
     bundle: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="As `barograph run bundle` wrote it.")],
-    validator: Validator,
+    validator: Signer = None,
     as_json: Json = False,
 ) -> None:
     """Compute scores and weights of a closed round again; 1 names what differs, 2 what the bundle lacks."""
@@ -111,8 +115,9 @@ def verify_round(
     except DossierBroken as broken:
         _refused(broken, as_json=as_json)
         raise typer.Exit(1) from broken
-    told = {"outcome": proved.outcome, "coverage": proved.coverage, "miners": len(proved.roster)}
-    emit({"holds": True, **told, "facts": len(proved.facts), "vectors": len(proved.vectors)}, as_json=as_json)
+    told = {"validator": proved.log.tree_head.validator, "outcome": proved.outcome, "coverage": proved.coverage}
+    counts = {name: len(getattr(proved, name)) for name in ("roster", "facts", "faults", "audits", "vectors")}
+    emit({"holds": True, **told, **counts}, as_json=as_json)
 
 
 def bundle(
