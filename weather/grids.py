@@ -84,9 +84,8 @@ class Grid:
         return hashlib.sha256(self.row_weights.astype("<f8").tobytes()).hexdigest()
 
 
-def _sine(half_microdegrees: int) -> Decimal:
-    """Taylor series in the context of the caller."""
-    angle = half_microdegrees * _PI / 360_000_000
+def decimal_sine(angle: Decimal) -> Decimal:
+    """Sine of radians to 58 digits, by its Taylor series in the context of the caller."""
     term = total = angle
     order = 1
     while abs(term) > _NEGLIGIBLE:
@@ -102,7 +101,7 @@ def _row_weights(grid: Grid) -> Vector:
     north = 2 * grid.latitude_first + step
     edges = [max(-2 * POLE, min(2 * POLE, north - 2 * step * row)) for row in range(grid.latitude_count + 1)]
     with localcontext(Context(prec=60)):
-        bands = pairwise([_sine(edge) for edge in edges])
+        bands = pairwise([decimal_sine(edge * _PI / FULL_CIRCLE) for edge in edges])
         exact = [(upper - lower) / (2 * grid.longitude_count) for upper, lower in bands]
     weights = np.array([float(weight) for weight in exact], dtype=np.float64)
     weights.setflags(write=False)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import partial, reduce
 from math import isfinite
 from operator import add
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,19 @@ Cells = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FieldSums:
+class _Sums:
+    def as_dict(self) -> dict[str, float]:
+        """The sums that exist, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, sums: Mapping[str, float]) -> Self:
+        """These sums out of those of a fact, which may hold others too."""
+        return cls(**{name: sums[name] for name in cls.__dataclass_fields__ if name in sums})
+
+
+@dataclass(frozen=True)
+class FieldSums(_Sums):
     """The nine sums of a fact, with d = f − o, p = f − c, q = o − c.
 
     Attributes:
@@ -45,18 +58,9 @@ class FieldSums:
     Q2: float
     PQ: float
 
-    def as_dict(self) -> dict[str, float]:
-        """The sums by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, sums: Mapping[str, float]) -> FieldSums:
-        """The nine sums out of the sums of a fact, which may hold reference sums too."""
-        return cls(**{name: sums[name] for name in cls.__dataclass_fields__})
-
 
 @dataclass(frozen=True)
-class ReferenceSums:
+class ReferenceSums(_Sums):
     """The sums of day 1, with e = r_1 − o, s = r_1 − c, p = f − c, g_k = f − r_k.
 
     Attributes:
@@ -71,15 +75,6 @@ class ReferenceSums:
     G_11: float
     G_12: float | None = None
     G_22: float | None = None
-
-    def as_dict(self) -> dict[str, float]:
-        """The sums that exist, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, sums: Mapping[str, float]) -> ReferenceSums:
-        """The reference sums out of the sums of a day-1 fact."""
-        return cls(**{name: sums[name] for name in cls.__dataclass_fields__ if name in sums})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from functools import cache, lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from weather.grids import decimal_sine
+
 Vector = npt.NDArray[np.float64]
 
 PHASES = 4096
@@ -24,7 +26,7 @@ def sine(turns: int, divisor: int) -> float:
     if 4 * turns > divisor:
         turns, divisor = divisor - 2 * turns, 2 * divisor
     with localcontext(_DIGITS):
-        return float(_taylor(_TWO_PI * turns / divisor))
+        return float(decimal_sine(_TWO_PI * turns / divisor))
 
 
 def cosine(turns: int, divisor: int) -> float:
@@ -44,13 +46,3 @@ def sine_table() -> Vector:
     table = np.array([sine(step, PHASES) for step in range(PHASES)])
     table.setflags(write=False)
     return table
-
-
-def _taylor(angle: Decimal) -> Decimal:
-    term = total = angle
-    order = 1
-    while abs(term) > Decimal("1e-58"):
-        term *= -angle * angle / ((order + 1) * (order + 2))
-        total += term
-        order += 2
-    return total
