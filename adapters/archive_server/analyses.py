@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,6 @@ from adapters.ecmwf_files import Decode, EcmwfFiles
 from weather.faults import SourceGone
 from weather.fields import Field
 from weather.grids import Grid
-
-_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class AnalysesWorld(World):
@@ -31,14 +29,11 @@ class AnalysesWorld(World):
         """The same analysis, whatever the version."""
         return self._analysis(valid_time, variable, level)
 
-    def climatology(self, hour: int, day_of_year: int, variable: str, level: int) -> Field | None:
+    def climatology(self, valid_time: datetime, variable: str, level: int) -> Field | None:
         """The mean of all analyses, on every day."""
         held = [self._analysis(time, variable, level) for time in self._files.valid_times()]
         values = [field.values.astype(np.float64) for field in held if field is not None]
-        if not values:
-            return None
-        valid_time = _LEAP_YEAR + timedelta(days=day_of_year - 1, hours=hour)
-        return Field.of(self.grid, variable, level, valid_time, np.mean(values, axis=0))
+        return Field.of(self.grid, variable, level, valid_time, np.mean(values, axis=0)) if values else None
 
     def _analysis(self, valid_time: datetime, variable: str, level: int) -> Field | None:
         try:

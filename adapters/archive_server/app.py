@@ -98,24 +98,18 @@ def archive_app(world: World, now: Callable[[], datetime], product: str, bits: i
     )
 
 
-def serve(host: str, port: int, app: Starlette) -> None:
-    """Block until the process is told to stop."""
-    uvicorn.run(app, host=host, port=port, log_level="warning")
-
-
 def run(settings: ArchiveSettings) -> None:
     """Show the world of the settings until the process is told to stop."""
     now = SettableNow() if settings.now_is_settable else SystemClock().now
     with contextlib.closing(GribDecoder.start()) as decoder:
-        app = archive_app(_world(settings, decoder), now, settings.product, settings.bits)
-        serve(settings.host, settings.port, app)
-
-
-def _world(settings: ArchiveSettings, decoder: GribDecoder) -> World:
-    grid = load_layout(settings.grid_name, settings.layouts).grid_value
-    if settings.analyses is None:
-        return PlanetWorld(settings.seed, grid, settings.levels)
-    return AnalysesWorld(settings.analyses, grid, settings.levels, decoder.decode_any)
+        grid = load_layout(settings.grid_name, settings.layouts).grid_value
+        world = (
+            PlanetWorld(settings.seed, grid, settings.levels)
+            if settings.analyses is None
+            else AnalysesWorld(settings.analyses, grid, settings.levels, decoder.decode_any)
+        )
+        app = archive_app(world, now, settings.product, settings.bits)
+        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
 def _reader(world: World, product: str, bits: int) -> Callable[[str, datetime], bytes | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 
@@ -16,7 +16,6 @@ ReanalysisVersion = Literal["era5", "era5t"]
 
 PRELIMINARY_DELAY = timedelta(days=5)
 FINAL_DELAY = timedelta(days=60)
-_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class World(ABC):
@@ -36,8 +35,8 @@ class World(ABC):
     ) -> Field | None: ...
 
     @abstractmethod
-    def climatology(self, hour: int, day_of_year: int, variable: str, level: int) -> Field | None:
-        """Day 1…366; the field's valid time lies in some leap year."""
+    def climatology(self, valid_time: datetime, variable: str, level: int) -> Field | None:
+        """For an hour of a day of some leap year."""
 
     def reanalysis_version(self, valid_time: datetime, now: datetime) -> ReanalysisVersion | None:
         """What the archive holds by now for a valid time."""
@@ -60,8 +59,7 @@ class PlanetWorld(World):
         source = self.planet.era5 if version == "era5" else self.planet.era5t
         return _weather(source, valid_time).field(variable, level, self.grid)
 
-    def climatology(self, hour: int, day_of_year: int, variable: str, level: int) -> Field:
-        valid_time = _LEAP_YEAR + timedelta(days=day_of_year - 1, hours=hour)
+    def climatology(self, valid_time: datetime, variable: str, level: int) -> Field:
         return _weather(self.planet.climatology, valid_time).field(variable, level, self.grid)
 
 

@@ -24,6 +24,7 @@ from weather.variables import VARIABLES
 
 _ERA5_FIRST = datetime(2010, 1, 1, tzinfo=UTC)
 _ERA5_END = datetime(2040, 1, 1, tzinfo=UTC)
+_LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 _TIME = {"units": "hours since 1900-01-01", "calendar": "proleptic_gregorian"}
 _HOUR = timedelta(hours=1)
 
@@ -143,7 +144,8 @@ class ClimatologyStore(ZarrStore):
         return {}
 
     def reader(self, index: tuple[int, ...], now: datetime) -> tuple[object, ReadField] | None:
-        return index, partial(self._world.climatology, 6 * index[0], index[1] + 1)
+        valid_time = _LEAP_YEAR + timedelta(hours=6 * index[0], days=index[1])
+        return index, partial(self._world.climatology, valid_time)
 
 
 def _last_whole_day(last_hour: datetime) -> str:
