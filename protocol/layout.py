@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from protocol.canonical import digest
 from protocol.document import Document, Name, Protocol, Word
 from weather.faults import ConfigurationInvalid
-from weather.grids import Grid
+from weather.grids import Grid, grid_document
 from weather.score_spec import Microdegrees
 
 COORDINATES = {
@@ -135,19 +135,14 @@ def _size_limits(layout: Layout) -> dict[str, tuple[int, int]]:
 
 
 def load_layout(grid_name: str, extra: Path | None = None) -> Layout:
-    """The layout of a grid: `<grid>.layout.json` of the extra folder, else the shipped one.
+    """The layout of a grid.
 
     Raises:
-        ConfigurationInvalid: the grid has no layout (the known ones are named), or it is refused.
+        ConfigurationInvalid: the grid has no layout, or it is refused.
     """
-    suffix = ".layout.json"
-    shipped = {Path(entry.name).stem: entry for entry in (resources.files("protocol") / "layouts").iterdir()}
-    added = {path.name.removesuffix(suffix): path for path in extra.glob(f"*{suffix}")} if extra else {}
-    known = {**shipped, **added}
-    if grid_name not in known:
-        raise ConfigurationInvalid("no layout for this grid", found=grid_name, expected=", ".join(sorted(known)))
+    document = grid_document(grid_name, "layout", resources.files("protocol") / "layouts", extra)
     try:
-        layout = Layout.parse(known[grid_name].read_bytes())
+        layout = Layout.parse(document)
     except ValueError as error:
         raise ConfigurationInvalid(f"layout of grid {grid_name} refused: {error}") from error
     if layout.grid != grid_name:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from protocol.canonical import J, digest, load_json_strict
-from protocol.document import (
-    Count,
-    Digest,
-    Document,
-    Hotkey,
-    JobId,
-    Name,
-    Nonce,
-    Protocol,
-    RunId,
-    Time,
-    Word,
-)
+from protocol.document import Count, Digest, Document, Hotkey, JobId, Name, Nonce, Protocol, RunId, Time, Word
 from protocol.layout import Layout
 from protocol.names import PROTOCOL, job_id, parse_run_id
 from protocol.problems import Refusal
@@ -251,12 +239,7 @@ class KerchunkNotFound(Document):
 
 KerchunkAnswer = KerchunkCompleted | KerchunkProcessing | KerchunkError | KerchunkNotFound
 KERCHUNK_MAX_BYTES = 64 * KIB
-_KERCHUNK: dict[object, type[KerchunkAnswer]] = {
-    "completed": KerchunkCompleted,
-    "processing": KerchunkProcessing,
-    "error": KerchunkError,
-    "not_found": KerchunkNotFound,
-}
+_KERCHUNK = {answer.model_fields["status"].default: answer for answer in get_args(KerchunkAnswer)}
 
 
 def parse_kerchunk_answer(body: bytes) -> KerchunkAnswer:
@@ -268,7 +251,7 @@ def parse_kerchunk_answer(body: bytes) -> KerchunkAnswer:
     value = load_json_strict(body, KERCHUNK_MAX_BYTES, signed=False)
     status = value.get("status") if isinstance(value, dict) else None
     if not isinstance(status, str) or status not in _KERCHUNK:
-        raise ValueError(f"status {str(status)[:80]!r} is none of {', '.join(map(str, _KERCHUNK))}")
+        raise ValueError(f"status {str(status)[:80]!r} is none of {', '.join(_KERCHUNK)}")
     return _KERCHUNK[status].of_value(value)
 
 

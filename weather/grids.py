@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
+from importlib.resources.abc import Traversable
 from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from weather.faults import ConfigurationInvalid
 
 FULL_CIRCLE = 360_000_000
 POLE = 90_000_000
@@ -82,6 +87,20 @@ class Grid:
     def weights_sha256(self) -> str:
         """SHA-256 of the row weights as little-endian float64."""
         return hashlib.sha256(self.row_weights.astype("<f8").tobytes()).hexdigest()
+
+
+def grid_document(grid_name: str, kind: Literal["rules", "layout"], shipped: Traversable, extra: Path | None) -> bytes:
+    """The document of a grid: `<grid>.<kind>.json` of the extra folder, else the shipped one.
+
+    Raises:
+        ConfigurationInvalid: the grid has none; the known ones are named.
+    """
+    known = {entry.name.removesuffix(".json"): entry for entry in shipped.iterdir()}
+    for path in extra.glob(f"*.{kind}.json") if extra else ():
+        known[path.name.removesuffix(f".{kind}.json")] = path
+    if grid_name not in known:
+        raise ConfigurationInvalid(f"no {kind} for this grid", found=grid_name, expected=", ".join(sorted(known)))
+    return known[grid_name].read_bytes()
 
 
 def decimal_sine(angle: Decimal) -> Decimal:

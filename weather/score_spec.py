@@ -14,7 +14,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from weather.faults import ConfigurationInvalid
-from weather.grids import Grid
+from weather.grids import Grid, grid_document
 from weather.variables import check_field
 
 Word = Annotated[str, StringConstraints(pattern=r"^[ -~]+$")]
@@ -248,18 +248,12 @@ class ScoreSpec(Rules):
 
 
 def load_rules(grid_name: str, extra: Path | None = None) -> ScoreSpec:
-    """The score spec of a grid: `<grid>.rules.json` of the extra folder, else the shipped one.
+    """The score spec of a grid.
 
     Raises:
-        ConfigurationInvalid: the grid has no rules (the known ones are named), or they are refused.
+        ConfigurationInvalid: the grid has no rules, or they are refused.
     """
-    suffix = ".rules.json"
-    found = {Path(entry.name).stem: entry for entry in (resources.files("weather") / "rules").iterdir()}
-    added = {path.name.removesuffix(suffix): path for path in extra.glob(f"*{suffix}")} if extra else {}
-    known = {**found, **added}
-    if grid_name not in known:
-        raise ConfigurationInvalid("no score rules for this grid", found=grid_name, expected=", ".join(sorted(known)))
-    spec = ScoreSpec.parse(known[grid_name].read_bytes())
+    spec = ScoreSpec.parse(grid_document(grid_name, "rules", resources.files("weather") / "rules", extra))
     if spec.grid.name != grid_name:
         raise ConfigurationInvalid("score rules are those of another grid", found=spec.grid.name, expected=grid_name)
     return spec
