@@ -98,12 +98,7 @@ class Layout(Document):
         return known.get(coordinate, len(self.lead_time_hours))
 
     def chunk_path(self, variable: str, level: int, lead: int) -> str:
-        """Path of the chunk that holds one field.
-
-        Args:
-            variable: its name.
-            level: hPa, 0 at the surface.
-            lead: lead time in hours.
+        """Path of the chunk that holds one field; level in hPa, 0 at the surface, lead time in hours.
 
         Raises:
             ValueError: the layout has no such field.

@@ -100,13 +100,9 @@ class Problem(Document):
 
 
 def problem(code: str, detail: str, *, instance: str, **members: Any) -> Problem:
-    """A problem of the closed list.
+    """A problem of the closed list; what is too long is cut.
 
-    Args:
-        code: one of `PROBLEMS`.
-        detail: a sentence for people, cut at 500 characters.
-        instance: the path of the request.
-        members: `found`, `expected`, and `answer` for `CommitmentExists`.
+    Members may be `found`, `expected`, and `answer` for `CommitmentExists`.
     """
     status, title = PROBLEMS[code]
     noted = {name: None if members.get(name) is None else str(members[name])[:500] for name in ("found", "expected")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, TypeAdapter
@@ -36,23 +36,22 @@ _WRITTEN: dict[Codec, list[dict[str, Any]]] = {
 }
 
 
+Named = TypeVar("Named", bound=str)
+Options = TypeVar("Options", bound=Document)
+
+
+class _Codec(Document, Generic[Named, Options]):
+    name: Named
+    configuration: Options
+
+
 class _Endian(Document):
     endian: Literal["little"]
-
-
-class _Bytes(Document):
-    name: Literal["bytes"]
-    configuration: _Endian
 
 
 class _ZstdOptions(Document):
     level: Annotated[int, Field(ge=-131_072, le=22)]
     checksum: bool
-
-
-class _Zstd(Document):
-    name: Literal["zstd"]
-    configuration: _ZstdOptions
 
 
 class _PcodecOptions(Document):
@@ -66,12 +65,10 @@ class _PcodecOptions(Document):
     equal_pages_up_to: Literal[262_144] = 262_144
 
 
-class _Pcodec(Document):
-    name: Literal["numcodecs.pcodec"]
-    configuration: _PcodecOptions
-
-
-_PIPELINES: TypeAdapter[Any] = TypeAdapter(tuple[_Bytes, _Zstd] | tuple[_Pcodec])
+_PIPELINES: TypeAdapter[Any] = TypeAdapter(
+    tuple[_Codec[Literal["bytes"], _Endian], _Codec[Literal["zstd"], _ZstdOptions]]
+    | tuple[_Codec[Literal["numcodecs.pcodec"], _PcodecOptions]]
+)
 
 
 def array_metadata(layout: Layout, name: str, codec: Codec = "pcodec") -> bytes:
@@ -103,13 +100,7 @@ def coordinate_chunks(layout: Layout, init_time: datetime) -> dict[str, bytes]:
 
 
 def check_metadata(path: str, body: bytes, layout: Layout, identity: StoreIdentity) -> None:
-    """Compare one `zarr.json` of a miner with its template.
-
-    Args:
-        path: of the object, one of the object set.
-        body: its bytes.
-        layout: of the run.
-        identity: the commitment, or whatever else names the store.
+    """Compare one `zarr.json` of a miner, at a path of the object set, with its template.
 
     Raises:
         MetadataRefused: anything differs that may not.

@@ -18,13 +18,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.runs import get_run
 from protocol.document import MAX_INTEGER, Document
 from protocol.identity import PrivateKey
-from protocol.log import (
-    ConsistencyProof,
-    InclusionProof,
-    LogEntries,
-    SealedCommitments,
-    SignedHead,
-)
+from protocol.log import ConsistencyProof, InclusionProof, LogEntries, SealedCommitments, SignedHead
 from protocol.names import parse_run_id
 from protocol.problems import Refusal
 from protocol.receipt import TreeHead, sign_tree_head

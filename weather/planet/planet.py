@@ -112,17 +112,17 @@ _NORTHERN_WARMTH = Offset(
 )
 
 
+@dataclass(frozen=True)
 class Planet:
     """A closed form: same seed, same bytes, on every machine.
 
-    Args:
+    Attributes:
         seed: other seeds are other planets with the same climate.
         incidents: where the preliminary reanalysis differs from the final one.
     """
 
-    def __init__(self, seed: int, incidents: tuple[Offset, ...] = ()) -> None:
-        self.seed = seed
-        self.incidents = incidents
+    seed: int
+    incidents: tuple[Offset, ...] = ()
 
     def state(self, valid_time: datetime) -> Weather:
         """The weather itself, which nobody observes exactly."""
@@ -151,11 +151,8 @@ class Planet:
     def miner_forecast(self, name: str, skill: float, init_time: datetime, lead_hours: int) -> Weather:
         """Forecast whose anomaly correlation falls with lead time as its skill allows.
 
-        Args:
-            name: forecasts of other names have other errors, half of whose variance is common to the init time.
-            skill: 1 is that of GFS; errors grow as slowly as the skill is high.
-            init_time: of the forecast.
-            lead_hours: to the valid time.
+        Forecasts of other names have other errors, half of whose variance is common to the init time. A skill of 1
+        is that of GFS; errors grow as slowly as the skill is high.
         """
         valid_time = init_time + timedelta(hours=lead_hours)
         kept = _kept(skill, lead_hours)[:, None]

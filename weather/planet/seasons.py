@@ -26,14 +26,7 @@ def height(level: int) -> float:
 
 
 def mean(variable: str, level: int, valid_time: datetime, grid: Grid) -> Array:
-    """Seasonal mean of a field; it broadcasts against (rows, columns).
-
-    Args:
-        variable: name of the variable.
-        level: hectopascal, 0 at the surface.
-        valid_time: its UTC hour and its day of year in its own year count.
-        grid: of the result.
-    """
+    """Seasonal mean of a field for an hour and day of year, level 0 at the surface; it broadcasts against the grid."""
     tables = basis(grid)
     p = level or 1000
     match variable:

@@ -44,13 +44,7 @@ def variance() -> Array:
 
 
 def coefficients(seed: int, name: str, hour: int) -> Array:
-    """Coefficients of the five streams of one name, (stream, 2, n, m), of the planet's spectrum.
-
-    Args:
-        seed: of the planet.
-        name: of the source of randomness; other names are independent.
-        hour: since 1970.
-    """
+    """Coefficients of the five streams of a name at an hour since 1970, (stream, 2, n, m); names are independent."""
     phases, speeds = _rotors(seed, name)
     steps = ((phases + speeds * hour) % _TURN) // (_TURN // PHASES)
     sines = sine_table()
