@@ -33,10 +33,9 @@ from protocol.identity import PrivateKey
 from protocol.layout import Layout
 from protocol.log import SignedHead
 from protocol.manifest import Manifest
-from protocol.merkle import leaf_hash
+from protocol.merkle import leaf_hash, subset_proof
 from protocol.messages import CommitmentData
 from protocol.receipt import TreeHead, sign_tree_head
-from protocol.subsets import subset_proof
 from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing
 from weather.round_score import decide_close
 from weather.score_spec import GATE

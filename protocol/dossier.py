@@ -16,9 +16,8 @@ from pydantic import Field, StringConstraints
 
 from protocol.document import Count, Digest, Document, Hotkey, RunId, Word
 from protocol.log import Proof, SignedHead
-from protocol.merkle import leaf_hash
+from protocol.merkle import leaf_hash, subset_root
 from protocol.receipt import DeadlineMoved, LogEntry, RunClosed, RunOpened
-from protocol.subsets import subset_root
 from weather.cases import CaseKey
 from weather.faults import MinerFault, PolicyRefusal, SourceFault
 

@@ -1,4 +1,4 @@
-"""Merkle trees over byte strings, with proofs of inclusion and consistency.
+"""Merkle trees over byte strings, with proofs of inclusion, of consistency and of subsets.
 
 Source:
     RFC 6962, section 2.1 (tree hash); RFC 9162, sections 2.1.3 and 2.1.4 (proofs).
@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 Span = tuple[int, int]
 
@@ -102,7 +102,37 @@ def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof:
     return (old, new) == roots
 
 
-def left_leaves(size: int) -> int:
+def subset_proof(hashes: Sequence[bytes], chosen: Sequence[int]) -> list[bytes]:
+    """One proof for some leaves: the roots of the largest subtrees without any of them, in the order of the leaves."""
+    if not chosen:
+        return [root_of(hashes)]
+    if len(hashes) == 1:
+        return []
+    split = _left_leaves(len(hashes))
+    left = [index for index in chosen if index < split]
+    right = [index - split for index in chosen if index >= split]
+    return [*subset_proof(hashes[:split], left), *subset_proof(hashes[split:], right)]
+
+
+def subset_root(size: int, leaves: Mapping[int, bytes], siblings: Iterator[bytes]) -> bytes:
+    """The root that hashes of leaves by index, all below the size, and as much of the proof as is needed lead to.
+
+    Raises:
+        ValueError: the proof is too short.
+    """
+    if not leaves:
+        if (sibling := next(siblings, None)) is None:
+            raise ValueError("the proof is too short")
+        return sibling
+    if size == 1:
+        return leaves[0]
+    split = _left_leaves(size)
+    left = {index: leaf for index, leaf in leaves.items() if index < split}
+    right = {index - split: leaf for index, leaf in leaves.items() if index >= split}
+    return root_of([subset_root(split, left, siblings), subset_root(size - split, right, siblings)])
+
+
+def _left_leaves(size: int) -> int:
     """How many leaves of a tree of at least two stand left of its root."""
     return 1 << (size - 1).bit_length() - 1
 
@@ -111,7 +141,7 @@ def _siblings(subtree: Span, size: int) -> list[Span]:
     """The subtrees beside the path from a subtree to the root, nearest first."""
     path, begin, end = [], 0, size
     while (begin, end) != subtree:
-        split = begin + left_leaves(end - begin)
+        split = begin + _left_leaves(end - begin)
         if subtree[0] < split:
             path.append((split, end))
             end = split

@@ -14,7 +14,7 @@ from protocol.dossier import FactDocument, FaultDocument, Index, Leaf, Proved, R
 from protocol.facts import fact_document, facts_digest, fault_document
 from protocol.jws import unseal
 from protocol.manifest import Manifest
-from protocol.merkle import leaf_hash
+from protocol.merkle import leaf_hash, subset_proof
 from protocol.problems import PROBLEMS, problem
 from protocol.receipt import (
     CommitmentAnswer,
@@ -27,7 +27,6 @@ from protocol.receipt import (
     TreeHead,
 )
 from protocol.store import array_metadata, root_metadata
-from protocol.subsets import subset_proof
 from tests.activities.ledger.builders import fact, fault
 from tests.unit.protocol import vectors as protocol_vectors
 from tests.unit.protocol.world import CALL, COMMITMENT, LAYOUT, MINER, NONCE, logged, offer_of

@@ -9,8 +9,7 @@ import pytest
 
 from protocol.dossier import DossierBroken, FactDocument, FaultDocument, Index, Proved, bits_of, holding
 from protocol.facts import fact_document, facts_digest, fault_document
-from protocol.merkle import leaf_hash, tree_hash
-from protocol.subsets import subset_proof, subset_root
+from protocol.merkle import leaf_hash, subset_proof, subset_root, tree_hash
 from tests.activities.ledger.builders import fact, fault
 from weather.cases import CaseKey
 from weather.faults import InternalError, ManifestMismatch

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from protocol.merkle import leaf_hash
-from protocol.subsets import subset_root
+from protocol.merkle import leaf_hash, subset_root
 from tests.unit.protocol.pages import FOLDER, KINDS, files, vectors
 
 
