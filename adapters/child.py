@@ -8,9 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Self
 
 from adapters.child_entry import ANSWER, DONE, REFUSED, REQUEST
 
@@ -33,7 +33,7 @@ class ChildRefused(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class ChildPool:
+class ChildPool(AbstractContextManager["ChildPool"]):
     """Calls `target` ("module:function", bytes to bytes) in up to `processes` children, started when needed.
 
     `call` blocks its thread and may be used from many threads at once.
@@ -68,9 +68,6 @@ class ChildPool:
         children = [self._slots.get() for _ in range(self.processes)]
         for child in children:
             self._slots.put(child.stop() if child else None)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import zstandard
@@ -42,7 +43,7 @@ class FetchedChunk(FieldCase):
     codec: Codec
 
 
-class ChunkDecoder:
+class ChunkDecoder(AbstractContextManager["ChunkDecoder"]):
     """Decodes in a child; a failure counts only if a fresh child confirms it."""
 
     def __init__(self, store: ObjectStore, memory_mib: int = CHILD_MEMORY_MIB) -> None:
@@ -75,9 +76,6 @@ class ChunkDecoder:
         """End the children."""
         self._children.close()
         self._fresh.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

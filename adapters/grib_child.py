@@ -9,8 +9,6 @@ from typing import BinaryIO
 
 import eccodes
 
-from adapters.grib_messages import DECODED_HEADER
-
 _KEYS: dict[str, type] = {
     "edition": int,
     "shortName": str,
@@ -45,7 +43,7 @@ class Spoiled(Exception):
 
 
 def decode(message: bytes) -> bytes:
-    """The fields of the message: their keys as JSON, then their values as little-endian float64."""
+    """The fields of the message: a line of JSON with their keys, then their values as little-endian float64."""
     eccodes.codes_grib_multi_support_on()  # without it all but the first field of a message vanish in silence
     try:
         fields = [(_keys(handle), eccodes.codes_get_values(handle)) for handle in _handles(message)]
@@ -55,7 +53,7 @@ def decode(message: bytes) -> bytes:
         raise Spoiled("eccodes: the message holds no field")
     header = json.dumps([{**keys, "values": values.size} for keys, values in fields]).encode()
     body = b"".join(values.astype("<f8").tobytes() for _, values in fields)
-    return DECODED_HEADER.pack(len(header)) + header + body
+    return header + b"\n" + body
 
 
 def _handles(message: bytes) -> Iterator[int]:

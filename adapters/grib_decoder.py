@@ -15,7 +15,7 @@ import numpy.typing as npt
 from adapters.child import ChildFailed, ChildPool, ChildRefused
 from adapters.gfs_archive import RawMessage
 from adapters.gfs_index import Channel, RangePlan
-from adapters.grib_messages import DECODED_HEADER, cut_messages
+from adapters.grib_messages import cut_messages
 from adapters.source_fields import microdegrees, positions_on, proved_field
 from weather.faults import SourceCorrupt
 from weather.fields import Field
@@ -77,9 +77,8 @@ class GribDecoder:
 
     def _decode(self, message: bytes) -> list[DecodedMessage]:
         answer = self._call(message)
-        start = DECODED_HEADER.size + DECODED_HEADER.unpack_from(answer)[0]
-        values = np.frombuffer(answer, dtype="<f8", offset=start)
-        headers = json.loads(answer[DECODED_HEADER.size : start])
+        end = answer.index(b"\n")
+        headers, values = json.loads(answer[:end]), np.frombuffer(answer, dtype="<f8", offset=end + 1)
         ends = np.cumsum([header["values"] for header in headers])
         return [_decoded(keys, part) for keys, part in zip(headers, np.split(values, ends[:-1]), strict=True)]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import struct
 
 from weather.faults import SourceCorrupt
 
-DECODED_HEADER = struct.Struct("!I")  # length of the JSON before the values, in what the child answers
 _SHORTEST_BYTES = 20
 _NOT_PADDING = re.compile(rb"[^\0]")
 
