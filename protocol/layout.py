@@ -68,7 +68,7 @@ class Layout(Document):
     @property
     def grid_value(self) -> Grid:
         """The grid on which the fields stand."""
-        return Grid.from_microdegrees(self.grid, self.microdegrees.model_dump())
+        return Grid(self.grid, **self.microdegrees.model_dump())
 
     @property
     def raw_bytes(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -51,11 +50,6 @@ class Grid:
             raise ValueError(f"columns of grid {self.name} must run eastward from 0 to below 360 degrees")
         if self.longitude_step * self.longitude_count > FULL_CIRCLE:
             raise ValueError(f"columns of grid {self.name} go round the sphere more than once")
-
-    @classmethod
-    def from_microdegrees(cls, name: str, microdegrees: Mapping[str, int]) -> Grid:
-        """Build a grid from the six integers of a layout or a score spec."""
-        return cls(name=name, **microdegrees)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -216,7 +216,7 @@ class ScoreSpec(Rules):
     @property
     def grid_value(self) -> Grid:
         """The grid on which all fields of this spec stand."""
-        return Grid.from_microdegrees(self.grid.name, self.grid.microdegrees.model_dump())
+        return Grid(self.grid.name, **self.grid.microdegrees.model_dump())
 
     @property
     def final_leads(self) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ def write_grid(folder: Path) -> Path:
     points = {"latitude_first": 78_750_000, "latitude_step": -22_500_000, "latitude_count": 8}
     points |= {"longitude_first": 0, "longitude_step": 22_500_000, "longitude_count": 16}
     layout |= {"grid": GRID, "lead_time_hours": LEADS, "level_hectopascal": [LEVEL], "microdegrees": points}
-    weights = Grid.from_microdegrees(GRID, points).weights_sha256
+    weights = Grid(GRID, **points).weights_sha256
     rules["grid"] = {"name": GRID, "microdegrees": points, "weights_sha256": weights}
     rules["era5_final"]["groups"] = [{"lead_time_hours": FINAL, "name": "day-1", "weight": 1}]
     for field in rules["era5_final"]["fields"]:

@@ -77,4 +77,4 @@ def test_a_region_that_crosses_greenwich_keeps_its_order_and_weighs_less_than_th
 def test_a_grid_that_is_not_north_to_south_and_eastward_once_round_is_refused(wrong):
     microdegrees = {name: getattr(SMALL_GLOBE, name) for name in SMALL_GLOBE.__dataclass_fields__ if name != "name"}
     with pytest.raises(ValueError, match="grid 5p625"):
-        Grid.from_microdegrees("5p625", microdegrees | wrong)
+        Grid("5p625", **microdegrees | wrong)

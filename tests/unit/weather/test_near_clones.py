@@ -17,7 +17,7 @@ from weather.planet.planet import Planet, Weather
 
 POINTS = {"latitude_first": 84_375_000, "latitude_step": -11_250_000, "latitude_count": 16}
 POINTS |= {"longitude_first": 0, "longitude_step": 11_250_000, "longitude_count": 32}
-GRID, PLANET, T0 = Grid.from_microdegrees("coarse", POINTS), Planet(3), datetime(2026, 10, 1, tzinfo=UTC)
+GRID, PLANET, T0 = Grid("coarse", **POINTS), Planet(3), datetime(2026, 10, 1, tzinfo=UTC)
 FIELDS, LEADS = (("2t", 0), ("10u", 0), ("10v", 0), ("msl", 0), ("z", 500)), (6, 12)
 Fields = dict[str, Values]
 
