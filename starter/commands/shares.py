@@ -84,7 +84,9 @@ def _newest(session: Session, network: str) -> WeightVectorRow | None:
     row, planned = WeightVectorRow, WeightPublicationRow
     same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
     chosen = select(row).outerjoin(planned, same).where(row.network == network)
-    return session.scalars(chosen.order_by(planned.epoch.desc().nulls_last(), row.computed_at.desc())).first()
+    return session.scalars(
+        chosen.order_by(planned.epoch.is_(None), planned.epoch.desc(), row.computed_at.desc())
+    ).first()
 
 
 def _hotkey(session: Session, miner: str) -> str:
