@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,12 @@ class LedgerRuns(QuickRuns):
 
     script: Script
     ledger: Ledger
-    opened: int = 0
+    opened: list[str] = field(default_factory=list)
 
     @activity.defn
     async def open_run(self, request: ForecastRunInput) -> Run:
         run = await super().open_run(request)
-        self.opened += 1
+        self.opened.append(run.run_id)
         with self.ledger.begin() as session:
             open_run(session, new_run(run_id=run.run_id, init_time=run.init_time, opened_at=run.opened_at))
         return run
@@ -215,7 +215,7 @@ async def test_twenty_starts_and_two_schedules_are_one_workflow_and_one_row(
             assert (await client.count_workflows(f'WorkflowId = "{request.workflow_id}"')).count == 1
         with ledger.read() as session:
             rows = session.scalar(select(func.count()).where(ForecastRunRow.run_id == request.workflow_id))
-    assert (runs.opened, rows) == (1, 1)
+    assert (runs.opened.count(request.workflow_id), rows) == (1, 1)  # the schedule may have begun the cycle of today
 
 
 async def test_every_command_of_the_documentation_works(barograph: Barograph, client: Client, temporal: Cli) -> None:
