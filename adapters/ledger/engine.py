@@ -90,15 +90,9 @@ def require_current(connection: Connection) -> None:
 
 
 def upgrade(url: str) -> None:
-    """Bring the schema to the newest revision."""
+    """Bring the schema to the newest revision; one that is not ours is refused."""
     with _connected(url) as connection:
         schema.upgrade(connection)
-
-
-def downgrade(url: str, revision: str = "base") -> None:
-    """Take the schema back."""
-    with _connected(url) as connection:
-        schema.downgrade(connection, revision)
 
 
 def revisions(url: str) -> tuple[str | None, str]:

@@ -10,15 +10,21 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from weather.faults import PrerequisiteMissing
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(connection: Connection) -> None:
-    command.upgrade(_config(connection), "head")
-
-
-def downgrade(connection: Connection, revision: str) -> None:
-    command.downgrade(_config(connection), revision)
+    """Bring the schema to the newest revision; one that is not ours is refused."""
+    found, known = revision_of(connection), {script.revision for script in _scripts().walk_revisions()}
+    if found is not None and found not in known:
+        raise PrerequisiteMissing(
+            "the ledger was made by an unknown version: take a new folder or database", found=found, expected=head()
+        )
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -26,12 +32,10 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def head() -> str:
-    revision = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    revision = _scripts().get_current_head()
     assert revision is not None
     return revision
 
 
-def _config(connection: Connection) -> Config:
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
