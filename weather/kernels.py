@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,35 +13,23 @@ TILE = 1440  # columns at a time; a constant, so that the compiler knows the par
 
 Weights = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float32]
-
-
-class Kernels(NamedTuple):
-    """Compiled functions; each gives D, A, D2, P, Q, P2, Q2, PQ of (weights, forecast, truth, climatology).
-
-    Attributes:
-        whole_grid: over all cells, in the order `four-rows/1`.
-        masked: over the cells of a mask, its fifth argument, in the order `row-major/1`.
-    """
-
-    whole_grid: Callable[[Weights, Values, Values, Values], npt.NDArray[np.float64]]
-    masked: Callable[[Weights, Values, Values, Values, npt.NDArray[np.bool_]], npt.NDArray[np.float64]]
+Kernel = Callable[[Weights, Values, Values, Values], npt.NDArray[np.float64]]
 
 
 @cache
-def compiled() -> Kernels | None:
-    """The kernels, compiled when first called and then kept on disk; None without numba."""
+def compiled() -> Kernel | None:
+    """D, A, D2, P, Q, P2, Q2, PQ of (weights, forecast, truth, climatology), in the order `four-rows/1`.
+
+    It is compiled when first called and then kept on disk; None without numba.
+    """
     try:
         from numba import njit  # heavy: only who scores pays for it
     except ModuleNotFoundError:
         return None
-
-    def compile_one(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(function, nogil=True, error_model="numpy", cache=True)  # no fastmath: it would change the bits
-        except RuntimeError:  # no folder to keep it in
-            return njit(function, nogil=True, error_model="numpy")
-
-    return Kernels(compile_one(_whole_grid), compile_one(_masked))
+    try:
+        return njit(_whole_grid, nogil=True, error_model="numpy", cache=True)  # no fastmath: it would change the bits
+    except RuntimeError:  # no folder to keep it in
+        return njit(_whole_grid, nogil=True, error_model="numpy")
 
 
 # long: one loop nest, compiled as a whole
@@ -91,24 +79,4 @@ def _whole_grid(weights: Any, f: Any, o: Any, c: Any) -> Any:
         for k in range(8):
             for i in range(n):
                 sums[k] += total[k * TILE + i]
-    return sums
-
-
-def _masked(weights: Any, f: Any, o: Any, c: Any, mask: Any) -> Any:
-    sums = np.zeros(8)
-    rows, columns = f.shape
-    for j in range(rows):
-        w = weights[j]
-        for i in range(columns):
-            if mask[j, i]:
-                x, y, z = np.float64(f[j, i]), np.float64(o[j, i]), np.float64(c[j, i])
-                d, p, q = x - y, x - z, y - z
-                sums[0] += w * d
-                sums[1] += w * abs(d)
-                sums[2] += w * (d * d)
-                sums[3] += w * p
-                sums[4] += w * q
-                sums[5] += w * (p * p)
-                sums[6] += w * (q * q)
-                sums[7] += w * (p * q)
     return sums

@@ -82,21 +82,6 @@ def relative_rmse(sums: FieldSums) -> float:
     return sqrt(sums.D2 / _climatological_error(sums))
 
 
-def activity(sums: FieldSums) -> float | None:
-    """Activity ratio sqrt(V_p/V_q): 1 is as lively as the truth; None if the truth has no variance."""
-    truth = _variance(sums.W, sums.Q, sums.Q2)
-    return sqrt(_variance(sums.W, sums.P, sums.P2) / truth) if truth else None
-
-
-def activity_neutral_mse(sums: FieldSums) -> float:
-    """MSE of the forecast with its anomalies scaled to the activity of the truth: (p̄ − q̄)² + 2·V_q·(1 − ACC).
-
-    Source: Murphy and Epstein (1989), Mon. Wea. Rev. 117, 572–581.
-    """
-    shift = sums.P / sums.W - sums.Q / sums.W
-    return shift * shift + 2.0 * _variance(sums.W, sums.Q, sums.Q2) * (1.0 - acc(sums))
-
-
 def pattern_correlation(sums: FieldSums, references: ReferenceSums) -> float:
     """Centred correlation of the anomalies of the forecast and of the first public forecast."""
     return _correlation(sums.W, (sums.P, sums.P2), (references.S, references.S2), references.PS)
@@ -132,34 +117,6 @@ def check_identity(sums: FieldSums) -> None:
     expected = (forecast - truth) * (forecast - truth) + variances - 2.0 * covariance
     if abs(mse(sums) - expected) > IDENTITY_TOLERANCE * ((sums.P2 + sums.Q2) / sums.W):
         raise InternalError("sums of one fact contradict each other", found=mse(sums), expected=expected)
-
-
-def derived(sums: FieldSums, references: ReferenceSums | None = None) -> dict[str, float | None]:
-    """All metrics of a fact for readers, by name; those against public forecasts only where their sums are given."""
-    metrics = {
-        "bias": bias(sums),
-        "mae": mae(sums),
-        "mse": mse(sums),
-        "rmse": rmse(sums),
-        "acc": acc(sums),
-        "acc_uncentred": acc_uncentred(sums),
-        "skill_score": skill(sums),
-        "relative_rmse": relative_rmse(sums),
-        "activity": activity(sums),
-        "activity_neutral_mse": activity_neutral_mse(sums),
-    }
-    if references is None:
-        return metrics
-    return metrics | {
-        "skill_against_reference": skill_against_reference(sums, references),
-        "pattern_correlation": pattern_correlation(sums, references),
-        "public_distance": public_distance(sums, references),
-    }
-
-
-def shown(value: float) -> float:
-    """A number as it is shown: 6 significant digits, half to even."""
-    return float(f"{value:.6g}")
 
 
 def _climatological_error(sums: FieldSums) -> float:

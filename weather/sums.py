@@ -1,18 +1,16 @@
 """Weighted sums over the cells of a field: all that scoring keeps of it.
 
-Sums merge exactly; roots and ratios are taken once, at the end, in `weather.metrics`.
+Roots and ratios are taken once, at the end, in `weather.metrics`.
 The plain numpy here is the definition of the bits: no libm, no BLAS, no pairwise summation. Where `weather.kernels`
 are compiled, they give the same bits in a fraction of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
-from fractions import Fraction
-from functools import partial, reduce
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from math import isfinite
-from operator import add
 from typing import Self
 
 import numpy as np
@@ -21,7 +19,6 @@ import numpy.typing as npt
 from weather import kernels
 from weather.faults import IncompleteForecast, SourceCorrupt
 from weather.fields import Field
-from weather.grids import Grid
 
 Cells = npt.NDArray[np.float64]
 
@@ -77,25 +74,6 @@ class ReferenceSums(_Sums):
     G_22: float | None = None
 
 
-@dataclass(frozen=True)
-class ExactSums:
-    """Nine sums held exactly, so that merging is independent of order and grouping."""
-
-    parts: tuple[Fraction, ...]
-
-    @classmethod
-    def of(cls, leaf: FieldSums) -> ExactSums:
-        """The exact value of sums that were never merged before."""
-        return cls(tuple(map(Fraction, astuple(leaf))))
-
-    def __add__(self, other: ExactSums) -> ExactSums:
-        return ExactSums(tuple(map(add, self.parts, other.parts)))
-
-    def rounded(self) -> FieldSums:
-        """Correctly rounded to float64, once; the result must not be merged again."""
-        return FieldSums(*map(float, self.parts))
-
-
 def field_sums(forecast: Field, truth: Field, climatology: Field) -> FieldSums:
     """The nine sums over all cells of the grid, in the order `four-rows/1`.
 
@@ -110,24 +88,6 @@ def field_sums(forecast: Field, truth: Field, climatology: Field) -> FieldSums:
     whole = FieldSums(forecast.grid.total_weight, *sums)
     _prove(whole, forecast, {"truth": truth, "climatology": climatology})
     return whole
-
-
-def mask_sums(forecast: Field, truth: Field, climatology: Field, mask: npt.NDArray[np.bool_]) -> FieldSums:
-    """The nine sums over the cells of a mask, in the order `row-major/1`.
-
-    Raises:
-        ValueError: as `field_sums`; or the mask has another shape or no cell.
-        IncompleteForecast: cells of the forecast inside the mask are not finite.
-        SourceCorrupt: the same of truth or climatology.
-    """
-    require_same(forecast, truth, climatology)
-    if mask.shape != forecast.grid.shape or mask.dtype != np.bool_ or not mask.any():
-        raise ValueError(f"mask of shape {mask.shape} does not choose cells of grid {forecast.grid.name}")
-    fields, fast = (forecast, truth, climatology), kernels.compiled()
-    sums = _fast_mask_sums(fast, fields, mask) if fast else plain_mask_sums(*fields, mask)
-    inside = FieldSums(_weight_inside(forecast.grid, mask), *sums)
-    _prove(inside, forecast, {"truth": truth, "climatology": climatology})
-    return inside
 
 
 def reference_sums(forecast: Field, truth: Field, climatology: Field, references: Sequence[Field]) -> ReferenceSums:
@@ -153,14 +113,6 @@ def plain_sums(forecast: Field, truth: Field, climatology: Field) -> list[float]
     return [whole_grid_sum(forecast.grid.row_weights, term) for term in _terms(forecast, truth, climatology)]
 
 
-def plain_mask_sums(forecast: Field, truth: Field, climatology: Field, mask: npt.NDArray[np.bool_]) -> list[float]:
-    """D to PQ over the cells of a mask: the definition of the bits."""
-    weights = np.broadcast_to(forecast.grid.row_weights[:, None], mask.shape)[mask]
-    region = np.zeros(weights.size, dtype=np.intp)
-    terms = _terms(forecast, truth, climatology)
-    return [float(np.bincount(region, weights=weights * term[mask])[0]) for term in terms]
-
-
 def plain_reference_sums(forecast: Field, truth: Field, climatology: Field, *references: Field) -> list[float]:
     """E2 to G_11, or to G_22: the definition of the bits."""
     f, o, c, *r = (field.values.astype(np.float64) for field in (forecast, truth, climatology, *references))
@@ -169,18 +121,6 @@ def plain_reference_sums(forecast: Field, truth: Field, climatology: Field, *ref
         products = [g[k] * g[m] for k in range(len(g)) for m in range(len(g)) if k <= m]
         terms = [e * e, s, s * s, p * s, *products]
     return [whole_grid_sum(forecast.grid.row_weights, term) for term in terms]
-
-
-def merge(leaves: Iterable[FieldSums]) -> FieldSums:
-    """Sums over several fields: exact, then rounded once; any order gives the same bits.
-
-    Raises:
-        ValueError: there is nothing to merge.
-    """
-    exact = [ExactSums.of(leaf) for leaf in leaves]
-    if not exact:
-        raise ValueError("there are no sums to merge")
-    return reduce(add, exact).rounded()
 
 
 def whole_grid_sum(row_weights: Cells, values: Cells) -> float:
@@ -206,16 +146,12 @@ def require_same(first: Field, *others: Field) -> None:
             raise ValueError(f"{other} cannot be compared with {first}")
 
 
-def _fast_sums(fast: kernels.Kernels, forecast: Field, truth: Field, climatology: Field) -> list[float]:
+def _fast_sums(fast: kernels.Kernel, forecast: Field, truth: Field, climatology: Field) -> list[float]:
     fields = (forecast.values, truth.values, climatology.values)
-    return fast.whole_grid(forecast.grid.row_weights, *fields).tolist()
+    return fast(forecast.grid.row_weights, *fields).tolist()
 
 
-def _fast_mask_sums(fast: kernels.Kernels, fields: Sequence[Field], mask: npt.NDArray[np.bool_]) -> list[float]:
-    return fast.masked(fields[0].grid.row_weights, *(field.values for field in fields), mask).tolist()
-
-
-def _fast_reference_sums(fast: kernels.Kernels, fields: Sequence[Field]) -> list[float]:
+def _fast_reference_sums(fast: kernels.Kernel, fields: Sequence[Field]) -> list[float]:
     """The same kernel with other fields in the three places; the signs that it turns cancel in the products."""
     forecast, truth, climatology, first, *second = fields
     nine = partial(_fast_sums, fast)
@@ -225,15 +161,6 @@ def _fast_reference_sums(fast: kernels.Kernels, fields: Sequence[Field]) -> list
         return [error, s, s2, ps, distance]
     *_, other, mixed = nine(first, second[0], forecast)
     return [error, s, s2, ps, distance, mixed, other]
-
-
-def _weight_inside(grid: Grid, mask: npt.NDArray[np.bool_]) -> float:
-    """What `fsum` over the weights of the cells gives: their exact sum, rounded once."""
-    counts = np.count_nonzero(mask, axis=1).tolist()
-    ratios = [weight.as_integer_ratio() for weight in grid.row_weights.tolist()]
-    finest = max(divisor for _, divisor in ratios)
-    exact = sum(count * whole * (finest // divisor) for count, (whole, divisor) in zip(counts, ratios, strict=True))
-    return exact / finest  # of two integers: correctly rounded
 
 
 def _terms(forecast: Field, truth: Field, climatology: Field) -> list[Cells]:

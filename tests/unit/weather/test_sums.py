@@ -1,18 +1,17 @@
-"""Sums: bits, order, masks, merging, and what is not finite."""
+"""Sums: bits, order, and what is not finite."""
 
 from dataclasses import astuple
-from math import fsum
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.weather.toy import P1, P2, S1, S2, SMALL_GLOBE, TOY, ZERO, Q, on_grid, random_triple, toy_field
+from tests.unit.weather.toy import P1, P2, S1, S2, SMALL_GLOBE, ZERO, Q, on_grid, random_triple, toy_field
 from weather.faults import IncompleteForecast, SourceCorrupt
 from weather.fields import Field
 from weather.grids import Grid
-from weather.sums import ExactSums, FieldSums, ReferenceSums, field_sums, mask_sums, merge, reference_sums
+from weather.sums import FieldSums, ReferenceSums, field_sums, reference_sums
 
 
 def naive_whole(grid: Grid, values: list[list[float]]) -> float:
@@ -84,55 +83,6 @@ def test_a_sum_is_never_minus_zero():
     assert not np.signbit(astuple(field_sums(toy_field(ZERO), toy_field(ZERO), toy_field(ZERO)))).any()
 
 
-def tiles() -> np.ndarray:
-    """Labels 1 … 72 of the 30 degree tiles of the small globe."""
-    down = (90 - SMALL_GLOBE.latitudes) // 30
-    return (1 + 12 * down[:, None] + SMALL_GLOBE.longitudes // 30).astype(np.uint8)
-
-
-def test_the_sums_of_a_mask_are_those_of_its_label_in_a_map_in_every_bit():
-    labels, (f, o, c) = tiles(), random_triple(SMALL_GLOBE, 5)
-    weights = np.repeat(SMALL_GLOBE.row_weights, SMALL_GLOBE.longitude_count)
-    for name, term in zip(("D", "A", "D2", "P", "Q", "P2", "Q2", "PQ"), naive_terms(f, o, c), strict=True):
-        whole = np.bincount(labels.ravel(), weights=weights * np.ravel(term))
-        assert [mask_sums(f, o, c, labels == k).as_dict()[name] for k in range(1, 73)] == whole[1:].tolist()
-
-
-def test_a_tiling_merges_to_the_globe():
-    labels, fields = tiles(), random_triple(SMALL_GLOBE, 6)
-    parts = merge(mask_sums(*fields, labels == k) for k in range(1, 73))
-    np.testing.assert_allclose(astuple(parts), astuple(field_sums(*fields)), rtol=1e-12)
-
-
-@pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((4, 3), bool), np.ones((3, 4), np.uint8)])
-def test_a_mask_without_cells_or_of_another_shape_or_type_is_refused(mask):
-    with pytest.raises(ValueError, match="mask"):
-        mask_sums(toy_field(P1), toy_field(Q), toy_field(ZERO), mask)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 299))
-def test_any_permutation_and_grouping_of_300_leaves_merges_to_the_same_bits(seed, cut):
-    noise = np.random.default_rng(seed)
-    numbers = noise.standard_normal((300, 9)) * 10.0 ** noise.integers(-30, 30, (300, 9))
-    leaves = [FieldSums(*row) for row in numbers.tolist()]
-    expected = merge(leaves)
-    assert astuple(expected) == tuple(map(fsum, zip(*map(astuple, leaves), strict=True)))
-    assert merge([leaves[k] for k in noise.permutation(300)]) == expected
-    exact = [ExactSums.of(leaf) for leaf in leaves]
-    left, right = exact[0], exact[cut]
-    for leaf in exact[1:cut]:
-        left = left + leaf
-    for leaf in exact[cut + 1 :]:
-        right = right + leaf
-    assert (right + left).rounded() == expected
-
-
-def test_nothing_merges_to_nothing():
-    with pytest.raises(ValueError, match="no sums"):
-        merge([])
-
-
 @pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("cell", [(0, 0), (2, 3), (1, 2)], ids=["first", "last", "middle"])
 @pytest.mark.parametrize(
@@ -147,9 +97,6 @@ def test_one_cell_that_is_not_finite_is_the_fault_of_its_owner(part, fault, cell
     assert raised.value.found == "1"
     with pytest.raises(fault):
         reference_sums(f, o, c, [r])
-    if part < 3:
-        with pytest.raises(fault):
-            mask_sums(f, o, c, np.ones(TOY.shape, bool))
 
 
 def test_the_greatest_finite_values_do_not_overflow():
