@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 MOVE = timedelta(minutes=10)
 MOST_HINDCAST_MOVES = 6
@@ -43,24 +42,6 @@ class DeadlineRules:
             if self.hindcast or requested_at + self.min_window <= self.latest(init_time, lead)
         )
         return next(in_time, None)
-
-    def late_leads(
-        self, init_time: datetime, inputs_at: datetime, requested_at: datetime, leads: Sequence[int]
-    ) -> dict[int, Literal["InputsLate", "RunLate"]]:
-        """Leads before the first scored one, with the code that voids each.
-
-        Args:
-            init_time: of the run.
-            inputs_at: when the inputs were there.
-            requested_at: of the call.
-            leads: of the score spec, in hours.
-        """
-        first = self.first_scored_lead(init_time, requested_at, leads)
-        late = [lead for lead in leads if first is None or lead < first]
-        return {
-            lead: "InputsLate" if inputs_at + self.min_window > self.latest(init_time, lead) else "RunLate"
-            for lead in late
-        }
 
     def latest(self, init_time: datetime, first_lead: int) -> datetime:
         """The instant beyond which no deadline of a live run moves."""

@@ -135,11 +135,6 @@ class Registry(Document):
         """Validator by each key that may sign its requests: what a miner's gate needs."""
         return {key: entry.hotkey for entry in self.validators for key in (entry.hotkey, *entry.request_keys)}
 
-    @property
-    def miner_keys(self) -> dict[str, str]:
-        """Miner by the key that signs its requests: what a validator's gate needs."""
-        return {entry.hotkey: entry.hotkey for entry in self.miners}
-
     def validator(self, hotkey: str) -> ValidatorEntry:
         """The validator of a hotkey; KeyError if there is none."""
         return {entry.hotkey: entry for entry in self.validators}[hotkey]

@@ -198,7 +198,7 @@ def sign_access(key: PrivateKey, access: Access, jti: str, span: tuple[datetime,
     return seal(key, ACCESS, claims.canonical)
 
 
-def verify_access(token: str, access: Access, now: datetime, longest: timedelta = LONGEST_ACCESS) -> None:
+def verify_access(token: str, access: Access, now: datetime) -> None:
     """Check, as a validator, a token that a miner gave.
 
     Raises:
@@ -210,8 +210,8 @@ def verify_access(token: str, access: Access, now: datetime, longest: timedelta 
         raise TokenInvalid(problem.detail) from problem
     if (claims.aud, claims.sub, claims.job) != (access.miner, access.validator, access.job_id):
         raise TokenInvalid("token is for another reader or job", found=claims, expected=access)
-    if not SHORTEST_ACCESS <= claims.life <= longest:
-        raise TokenInvalid("life of the token", found=claims.life, expected=f"{SHORTEST_ACCESS} … {longest}")
+    if not SHORTEST_ACCESS <= claims.life <= LONGEST_ACCESS:
+        raise TokenInvalid("life of the token", found=claims.life, expected=f"{SHORTEST_ACCESS} … {LONGEST_ACCESS}")
     left = claims.expires - now
     if left < ACCESS_LEFT or left > claims.life + SKEW:
         raise TokenInvalid(WRONG_TIME, found=left, expected=f"at least {ACCESS_LEFT} left")

@@ -105,8 +105,6 @@ UNSCORED = {
     "ChildStillOpen": "asked again until the child ends",
     "SinkUnavailable": "tried again until the epoch ends",
     "RunTerminated": "`run start` goes on with what the ledger holds",
-    "RunIncomplete": "`run start` goes on with what the ledger holds",
-    "NoVerifiedForecast": "there is nothing to score",
     "NothingToPublish": "nothing is published until a round counts and somebody can be paid",
     "WeightsNotPublished": "the next epoch emits anew",
 }

@@ -77,97 +77,65 @@ class AuditFailed(MinerFault):
     """Committed object is no longer served."""
 
 
-class Equivocation(MinerFault):
+class Equivocation(MinerFault, retryable=False):
     """Different commitments for one run."""
 
-    retryable = False
 
-
-class AddressRefused(MinerFault):
+class AddressRefused(MinerFault, retryable=False):
     """Address is not allowed."""
 
-    retryable = False
 
-
-class Redirected(MinerFault):
+class Redirected(MinerFault, retryable=False):
     """Answer redirects."""
 
-    retryable = False
 
-
-class ManifestMalformed(MinerFault):
+class ManifestMalformed(MinerFault, retryable=False):
     """Manifest is not canonical."""
 
-    retryable = False
 
-
-class ManifestPathsWrong(MinerFault):
+class ManifestPathsWrong(MinerFault, retryable=False):
     """Manifest paths are not the object set."""
 
-    retryable = False
 
-
-class ManifestSizesWrong(MinerFault):
+class ManifestSizesWrong(MinerFault, retryable=False):
     """Manifest sizes are outside the budget."""
 
-    retryable = False
 
-
-class CoordinatesWrong(MinerFault):
+class CoordinatesWrong(MinerFault, retryable=False):
     """Coordinate chunks are not those of the layout."""
 
-    retryable = False
 
-
-class MetadataRefused(MinerFault):
+class MetadataRefused(MinerFault, retryable=False):
     """Zarr.json is not the template's."""
 
-    retryable = False
 
-
-class ManifestMismatch(MinerFault):
+class ManifestMismatch(MinerFault, retryable=False):
     """Manifest does not give the committed root."""
 
-    retryable = False
 
-
-class ObjectLengthMismatch(MinerFault):
+class ObjectLengthMismatch(MinerFault, retryable=False):
     """Object length is not the committed one."""
 
-    retryable = False
 
-
-class ObjectDigestMismatch(MinerFault):
+class ObjectDigestMismatch(MinerFault, retryable=False):
     """Object bytes are not the committed ones."""
 
-    retryable = False
 
-
-class ContentCodingRefused(MinerFault):
+class ContentCodingRefused(MinerFault, retryable=False):
     """Answer carries a content coding."""
 
-    retryable = False
 
-
-class DecodedSizeRefused(MinerFault):
+class DecodedSizeRefused(MinerFault, retryable=False):
     """Declared decoded size is not the layout's."""
 
-    retryable = False
 
-
-class DecodeFailed(MinerFault):
+class DecodeFailed(MinerFault, retryable=False):
     """Object does not decode."""
 
-    retryable = False
 
-
-class IncompleteForecast(MinerFault):
+class IncompleteForecast(MinerFault, retryable=False):
     """Forecast field has cells that are not finite."""
 
-    retryable = False
 
-
-class QualityControlFailed(MinerFault):
+class QualityControlFailed(MinerFault, retryable=False):
     """Forecast failed day-1 quality control."""
-
-    retryable = False

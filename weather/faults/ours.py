@@ -25,10 +25,8 @@ class TruthNotYetAvailable(SourceFault):
     """Truth is not complete yet."""
 
 
-class SourceGone(SourceFault):
+class SourceGone(SourceFault, retryable=False):
     """Source will never have it."""
-
-    retryable = False
 
 
 class IngressDown(PlatformFault):
@@ -45,10 +43,6 @@ class StoreUnavailable(PlatformFault):
 
 class LedgerUnavailable(PlatformFault):
     """Ledger cannot be reached."""
-
-
-class ArtifactUploadFailed(PlatformFault):
-    """Artefact was not stored."""
 
 
 class DiskFull(PlatformFault):
@@ -75,55 +69,25 @@ class SinkUnavailable(PlatformFault):
     """Sink takes no weights now."""
 
 
-class RunLate(PlatformFault):
+class RunLate(PlatformFault, retryable=False):
     """Run opened too late for the lead."""
 
-    retryable = False
 
-
-class OutOfMemory(PlatformFault):
+class OutOfMemory(PlatformFault, retryable=False):
     """No memory left."""
 
-    retryable = False
 
-
-class RetryBudgetExhausted(PlatformFault):
-    """Retries are used up."""
-
-    retryable = False
-
-
-class LedgerConflict(PlatformFault):
+class LedgerConflict(PlatformFault, retryable=False):
     """Another value is already stored under the key."""
 
-    retryable = False
 
-
-class RunTerminated(PlatformFault):
+class RunTerminated(PlatformFault, retryable=False):
     """Run was terminated."""
 
-    retryable = False
 
-
-class RunIncomplete(PlatformFault):
-    """Run closed with failed parts."""
-
-    retryable = False
-
-
-class NoVerifiedForecast(PlatformFault):
-    """No forecast could be verified."""
-
-    retryable = False
-
-
-class NothingToPublish(PlatformFault):
+class NothingToPublish(PlatformFault, retryable=False):
     """Nobody is left who could be paid."""
 
-    retryable = False
 
-
-class WeightsNotPublished(PlatformFault):
+class WeightsNotPublished(PlatformFault, retryable=False):
     """Weights are not in a sink."""
-
-    retryable = False

@@ -23,6 +23,11 @@ class Fault(Exception):
     cause: ClassVar[Cause] = "platform"
     retryable: ClassVar[bool] = True
 
+    def __init_subclass__(cls, *, retryable: bool | None = None) -> None:
+        """Whether another attempt can help is what the parent says, unless the class says it."""
+        if retryable is not None:
+            cls.retryable = retryable
+
     def __init__(
         self, detail: str = "", *, found: object = None, expected: object = None, retry_after: timedelta | None = None
     ) -> None:
@@ -54,11 +59,10 @@ class MinerFault(Fault):
     cause = "miner"
 
 
-class PolicyRefusal(Fault):
+class PolicyRefusal(Fault, retryable=False):
     """The rules forbid it; no retry can help."""
 
     cause = "policy"
-    retryable = False
 
 
 class SourceFault(Fault):

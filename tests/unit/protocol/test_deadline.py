@@ -50,14 +50,6 @@ def test_every_scored_lead_is_valid_after_the_deadline(asked: int, guard: int, w
         assert deadline >= requested_at + min(rules.wait, rules.min_window)
 
 
-def test_a_late_lead_is_the_fault_of_the_inputs_only_if_they_came_too_late_for_it() -> None:
-    asked = T0 + 12 * HOUR
-    assert LIVE.late_leads(T0, T0 + 4 * HOUR, asked, LEADS) == {6: "RunLate", 12: "RunLate"}
-    assert LIVE.late_leads(T0, T0 + 6 * HOUR, asked, LEADS) == {6: "InputsLate", 12: "RunLate"}
-    assert LIVE.late_leads(T0, T0 + 4 * HOUR, T0 + 4 * HOUR, LEADS) == {}
-    assert set(LIVE.late_leads(T0, T0, T0 + 30 * HOUR, LEADS)) == set(LEADS)
-
-
 def test_a_moved_deadline_never_passes_the_guard() -> None:
     first, latest = T0 + 5 * HOUR + 45 * MINUTE, T0 + 6 * HOUR - SECOND
     assert LIVE.moved(first, T0, 6, 0) == first + 10 * MINUTE
@@ -68,7 +60,6 @@ def test_a_moved_deadline_never_passes_the_guard() -> None:
 def test_a_hindcast_has_all_leads_and_moves_at_most_six_times() -> None:
     asked = T0 + timedelta(days=20)
     assert HINDCAST.first_scored_lead(T0, asked, LEADS) == 6
-    assert HINDCAST.late_leads(T0, asked, asked, LEADS) == {}
     assert HINDCAST.deadline(T0, asked, 6) == asked + 20 * SECOND
     assert HINDCAST.moved(asked, T0, 6, 5) == asked + 10 * MINUTE
     assert HINDCAST.moved(asked, T0, 6, 6) is None

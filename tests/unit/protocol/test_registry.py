@@ -30,7 +30,6 @@ def test_a_registry_reads() -> None:
     registry = Registry.parse(TOML.encode())
     assert registry.network == "test"
     assert registry.validator_keys == dict.fromkeys([VALIDATOR.hotkey, OTHER.hotkey], VALIDATOR.hotkey)
-    assert registry.miner_keys == {MINER.hotkey: MINER.hotkey}
     assert registry.validator(VALIDATOR.hotkey).name == "north"
     assert registry.miners[0].enabled
 

@@ -4,7 +4,7 @@ from weather.faults import Fault, MinerFault, PlatformFault, PolicyRefusal, Sour
 from weather.faults.second_chances import TABLE, effect_of, second_chance
 
 CARRIED_BY_NONE = """ConfigurationInvalid PrerequisiteMissing InterventionRefused LedgerConflict ChildStillOpen
-SinkUnavailable RunTerminated RunIncomplete NoVerifiedForecast NothingToPublish WeightsNotPublished"""
+SinkUnavailable RunTerminated NothingToPublish WeightsNotPublished"""
 NO_SCORE_CARRIES = set(CARRIED_BY_NONE.split())
 ROOTS = {kind.__name__ for kind in (Fault, MinerFault, PolicyRefusal, SourceFault, PlatformFault)}
 
