@@ -31,11 +31,7 @@ class Commitment(StoreIdentity):
 
     @classmethod
     def parse(cls, body: bytes | dict[str, Any]) -> Commitment:
-        """Read bytes, or JSON that is parsed already.
-
-        Raises:
-            CommitmentMalformed: wrong members or formats.
-        """
+        """Read bytes, or JSON that is parsed already; CommitmentMalformed for wrong members or formats."""
         try:
             return super().parse(body) if isinstance(body, bytes) else cls.of_value(body)
         except ValueError as error:
@@ -70,11 +66,7 @@ class Commitment(StoreIdentity):
             raise InputDigestMismatch("inputs", found=self.input_data_hash, expected=call.input_data_hash)
 
     def check_sizes(self, layout: Layout) -> None:
-        """Check that a store of the layout can have this count and total.
-
-        Raises:
-            CommitmentMalformed: it can not.
-        """
+        """Refuse as CommitmentMalformed a count or total that no store of the layout can have."""
         limits = layout.size_limits().values()
         least, greatest = (sum(bounds) for bounds in zip(*limits, strict=True))
         if self.object_count != len(limits):
@@ -103,11 +95,7 @@ def accept(
 
 
 def first_broken(offer: CommitmentData, answer: CommitmentAnswer, miner: str, validator: str) -> str | None:
-    """Check offline that the validator logged the miner's commitment.
-
-    Returns:
-        The first of commitment, receipt, tree_head and inclusion_proof that does not hold; None if all do.
-    """
+    """The first of commitment, receipt, tree_head and inclusion_proof that does not hold offline; None if all do."""
     try:
         commitment = Commitment.parse(offer.commitment)
     except CommitmentMalformed:

@@ -87,11 +87,7 @@ class Document(BaseModel):
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Read bytes that another party wrote.
-
-        Raises:
-            ValueError: above `max_bytes`, not strict JSON, or not this document.
-        """
+        """Read bytes of another party; ValueError above `max_bytes`, for no strict JSON, or for another document."""
         return cls.of_value(load_json_strict(body, cls.max_bytes, signed=False))
 
     @classmethod

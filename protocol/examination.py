@@ -133,11 +133,7 @@ def _log(body: bytes, answer: CommitmentAnswer, validator: str) -> RunLog:
 
 
 def check_leaves(log: RunLog, network: str, run_id: str) -> None:
-    """Each leaf is one of the run, and in the tree of the head.
-
-    Raises:
-        DossierBroken: the first that is not.
-    """
+    """Refuse as DossierBroken the first leaf that is none of the run, or not in the tree of the head."""
     head = log.tree_head
     for leaf in log.leaves:
         part = f"log: {leaf.entry.kind}"

@@ -31,31 +31,19 @@ class PrivateKey:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> PrivateKey:
-        """The key of 32 raw bytes.
-
-        Raises:
-            ValueError: not 32 bytes.
-        """
+        """The key of 32 raw bytes; ValueError for any other number."""
         return cls(Ed25519PrivateKey.from_private_bytes(raw))
 
     @classmethod
     def load(cls, path: Path) -> PrivateKey:
-        """Read a key file.
-
-        Raises:
-            ValueError: others may read or write the file, or it does not hold 32 bytes.
-        """
+        """Read a key file; ValueError if others may read or write it, or if it does not hold 32 bytes."""
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise ValueError(f"key file {path.name} has mode {mode:04o}, expected 0600")
         return cls.from_bytes(path.read_bytes())
 
     def save(self, path: Path) -> None:
-        """Write a new key file of mode 0600.
-
-        Raises:
-            FileExistsError: a key is never overwritten.
-        """
+        """Write a new key file of mode 0600; FileExistsError, since a key is never overwritten."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(self._key.private_bytes_raw())
 

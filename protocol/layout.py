@@ -98,11 +98,7 @@ class Layout(Document):
         return known.get(coordinate, len(self.lead_time_hours))
 
     def chunk_path(self, variable: str, level: int, lead: int) -> str:
-        """Path of the chunk that holds one field; level in hPa, 0 at the surface, lead time in hours.
-
-        Raises:
-            ValueError: the layout has no such field.
-        """
+        """Path of the chunk of a field: hPa (0 at the surface) and hours; ValueError for a field that there is not."""
         if (variable, level) not in self.fields():
             raise ValueError(f"layout {self.grid} has no field {variable} at level {level}")
         index = f"{self.lead_time_hours.index(lead)}"
@@ -130,11 +126,7 @@ def _size_limits(layout: Layout) -> dict[str, tuple[int, int]]:
 
 
 def load_layout(grid_name: str, extra: Path | None = None) -> Layout:
-    """The layout of a grid.
-
-    Raises:
-        ConfigurationInvalid: the grid has no layout, or it is refused.
-    """
+    """The layout of a grid; ConfigurationInvalid if it has none, or it is refused."""
     document = grid_document(grid_name, "layout", resources.files("protocol") / "layouts", extra)
     try:
         layout = Layout.parse(document)

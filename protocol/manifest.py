@@ -42,11 +42,7 @@ class Manifest(Document):
 
     @classmethod
     def read(cls, body: bytes, job_id: str, object_count: int) -> Manifest:
-        """Read what a miner serves.
-
-        Raises:
-            ManifestMalformed: above the cap for this count, not canonical, unsorted, or of another job.
-        """
+        """Read what a miner serves; ManifestMalformed if too long, not canonical, unsorted, or of another job."""
         try:
             if body.count(b",") > most_commas(object_count):
                 raise ValueError("more values than its objects can have")

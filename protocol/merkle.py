@@ -34,22 +34,14 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:
-    """The subtrees whose roots lead from a leaf to the root, nearest sibling first.
-
-    Raises:
-        ValueError: the tree has no such leaf.
-    """
+    """The subtrees whose roots lead from a leaf to the root, nearest first; ValueError for no such leaf."""
     if not 0 <= index < size:
         raise ValueError(f"there is no leaf {index} in a tree of {size}")
     return _siblings((index, index + 1), size)
 
 
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """The path from a leaf to the root, nearest sibling first.
-
-    Raises:
-        ValueError: the tree has no such leaf.
-    """
+    """The path from a leaf to the root, nearest sibling first; ValueError for no such leaf."""
     return [root_of(hashes[begin:end]) for begin, end in inclusion_spans(index, len(hashes))]
 
 
@@ -77,11 +69,7 @@ def consistency_spans(first: int, second: int) -> list[Span]:
 
 
 def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
-    """The proof that the tree of the first leaves is a prefix of this one.
-
-    Raises:
-        ValueError: first is not in 1 … size.
-    """
+    """The proof that the tree of the first leaves is a prefix of this one; ValueError unless 1 ≤ first ≤ size."""
     return [root_of(hashes[begin:end]) for begin, end in consistency_spans(first, len(hashes))]
 
 

@@ -125,11 +125,7 @@ class ForecastRequestData(Document):
         return self.model_copy(update={"job_id": job_id(self.network, self.run_id, hotkey)})
 
     def require_layout(self, layout: Layout) -> None:
-        """Refuse a call that does not fit one's own layout of its grid.
-
-        Raises:
-            Refusal: Unsupported: other digest, step or count.
-        """
+        """Refuse as Unsupported a call that has not the digest, step or count of one's own layout of its grid."""
         leads = layout.lead_time_hours
         found = (self.grid, self.layout_digest, self.forecast_step_hours, self.inference_steps)
         expected = (layout.grid, layout.digest, leads[0], len(leads))
@@ -243,11 +239,7 @@ _KERCHUNK = {answer.model_fields["status"].default: answer for answer in get_arg
 
 
 def parse_kerchunk_answer(body: bytes) -> KerchunkAnswer:
-    """Read the answer of call 4.
-
-    Raises:
-        ValueError: above its limit, not strict JSON, or none of the four answers.
-    """
+    """Read the answer of call 4; ValueError if too long, not strict JSON, or none of the four answers."""
     value = load_json_strict(body, KERCHUNK_MAX_BYTES, signed=False)
     status = value.get("status") if isinstance(value, dict) else None
     if not isinstance(status, str) or status not in _KERCHUNK:

@@ -37,11 +37,7 @@ def run_id(init_time: datetime, campaign: str | None = None) -> str:
 
 
 def parse_run_id(value: str) -> RunName:
-    """Init time and campaign of a run id.
-
-    Raises:
-        ValueError: not a run id.
-    """
+    """Init time and campaign of a run id; ValueError if it is none."""
     if not (match := _RUN.fullmatch(value)):
         raise ValueError(f"{value!r} is not a run id")
     return RunName(datetime.strptime(match[2], _CYCLE_FORMAT).replace(tzinfo=UTC), match[1])
@@ -75,22 +71,14 @@ def miner_job_workflow_id(hotkey: str, run_id: str) -> str:
 
 
 def format_time(instant: datetime) -> str:
-    """RFC 3339 in whole seconds, `2026-11-22T18:00:00Z`.
-
-    Raises:
-        ValueError: naive, or with a fraction of a second.
-    """
+    """RFC 3339 in whole seconds, `2026-11-22T18:00:00Z`; ValueError if naive, or with a fraction of a second."""
     if instant.tzinfo is None or instant.microsecond:
         raise ValueError(f"{instant.isoformat()} is not an aware instant in whole seconds")
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> datetime:
-    """The reverse of `format_time`.
-
-    Raises:
-        ValueError: any other spelling, or no such day.
-    """
+    """The reverse of `format_time`; ValueError for any other spelling, or no such day."""
     if not _TIME.fullmatch(text):
         raise ValueError(f"{text!r} is not a time like 2026-11-22T18:00:00Z")
     return datetime.fromisoformat(text)
@@ -108,11 +96,7 @@ def format_stamp(instant: datetime) -> str:
 
 
 def parse_stamp(text: str) -> datetime:
-    """The reverse of `format_stamp`.
-
-    Raises:
-        ValueError: any other spelling, or no such day.
-    """
+    """The reverse of `format_stamp`; ValueError for any other spelling, or no such day."""
     if not _STAMP.fullmatch(text):
         raise ValueError(f"{text!r} is not a time like 2026-11-22T18:00:00.000Z")
     return datetime.fromisoformat(text)

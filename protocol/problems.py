@@ -39,11 +39,7 @@ Text = Annotated[str, StringConstraints(max_length=500)]
 
 
 class Refusal(Exception):
-    """A request is answered with a problem.
-
-    Attributes:
-        code: one of `PROBLEMS`.
-    """
+    """A request is answered with a problem; its code is one of `PROBLEMS`."""
 
     def __init__(self, code: str, detail: str, *, found: object = None, expected: object = None) -> None:
         """Keep what was found and what was expected beside the sentence for people."""

@@ -40,11 +40,7 @@ class Reproduction:
     forecast: Callable[[CaseKey], Field]
 
     def check(self) -> None:
-        """Make every fact anew, and every fault that lies in the bytes of a field.
-
-        Raises:
-            DossierBroken: the first one that comes out otherwise.
-        """
+        """Make every fact, and every fault of bytes, anew; DossierBroken at the first that comes out otherwise."""
         scored = [fact for fact in self.evidence.facts if fact.variable != GATE]
         for fact in scored:
             if fact.pass_ == "era5_final":

@@ -100,11 +100,7 @@ def coordinate_chunks(layout: Layout, init_time: datetime) -> dict[str, bytes]:
 
 
 def check_metadata(path: str, body: bytes, layout: Layout, identity: StoreIdentity) -> None:
-    """Compare one `zarr.json` of a miner, at a path of the object set, with its template.
-
-    Raises:
-        MetadataRefused: anything differs that may not.
-    """
+    """Compare a `zarr.json` at a path of the object set with its template; MetadataRefused if they may not differ."""
     try:
         found = load_json_strict(body, MAX_METADATA_BYTES, signed=False)
         attributes = found.pop("attributes")

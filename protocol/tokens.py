@@ -218,11 +218,7 @@ def verify_access(token: str, access: Access, now: datetime) -> None:
 
 
 def check_access(token: str, miner: str, job_id: str, now: datetime) -> AccessClaims:
-    """Check, as the miner, a token that a reader shows.
-
-    Raises:
-        TokenProblem: Unauthenticated, TokenExpired, or Forbidden for another job.
-    """
+    """Check a token that a reader shows; TokenProblem: Unauthenticated, TokenExpired, or Forbidden for another job."""
     claims = _signed(token, ACCESS, AccessClaims, {miner: miner})
     _require(claims.aud == miner, "Forbidden", f"token is addressed to {claims.aud}")
     _require_time(claims, now)

@@ -78,11 +78,7 @@ def weights(errors: Sequence[float], runs: int) -> list[float]:
 
 
 def mean_field(members: Iterable[tuple[float, Field]]) -> Field:
-    """Weighted mean in float64, summed in the order given and rounded once.
-
-    Raises:
-        ValueError: there is no member.
-    """
+    """Weighted mean in float64, summed in the order given and rounded once; ValueError without a member."""
     total, first = None, None
     for weight, field in members:
         first = first or field

@@ -39,11 +39,7 @@ class FieldEntry:
 
 
 def field_set_document(kind: Kind, version: str, grid_name: str, fields: Iterable[Field | FieldEntry]) -> bytes:
-    """Canonical JSON of a set, in one order whatever the order given.
-
-    Raises:
-        ValueError: a field stands twice in the set.
-    """
+    """Canonical JSON of a set, whatever the order given; ValueError if a field stands in it twice."""
     entries = sorted((_entry(field) for field in fields), key=lambda entry: entry.sort_key)
     if len({entry.sort_key for entry in entries}) != len(entries):
         raise ValueError("a field stands twice in the set")

@@ -13,11 +13,7 @@ NANO = 10**9
 
 
 def case_score(rules: FinalRules, sums: FieldSums) -> float:
-    """Sum of three shares; 1 for the truth, 0.2 for climatology, above 0 for any whole field.
-
-    Raises:
-        SourceCorrupt: truth equals climatology.
-    """
+    """Sum of three shares: 1 for the truth, 0.2 for climatology; SourceCorrupt if these are equal."""
     correlation = metrics.acc(sums) if rules.acc == "centred" else metrics.acc_uncentred(sums)
     return fsum(
         [

@@ -84,11 +84,7 @@ class Grid:
 
 
 def grid_document(grid_name: str, kind: Literal["rules", "layout"], shipped: Traversable, extra: Path | None) -> bytes:
-    """The document of a grid: `<grid>.<kind>.json` of the extra folder, else the shipped one.
-
-    Raises:
-        ConfigurationInvalid: the grid has none; the known ones are named.
-    """
+    """`<grid>.<kind>.json` of the extra folder, else the shipped one; ConfigurationInvalid, which names the known."""
     known = {entry.name.removesuffix(".json"): entry for entry in shipped.iterdir()}
     for path in extra.glob(f"*.{kind}.json") if extra else ():
         known[path.name.removesuffix(f".{kind}.json")] = path

@@ -152,11 +152,7 @@ class BlastRadius:
 
 
 def effect(spec: ScoreSpec, record: RunRecord, state: RunState, act: Act) -> Effect:
-    """What a verb does to a run.
-
-    Raises:
-        InterventionRefused: the verb does not apply to the run as it stands.
-    """
+    """What a verb does to a run; InterventionRefused if it does not apply to the run as it stands."""
     _require_applicable(state, act)
     cases = standings(case_set(spec), record)
     if act.verb in ("hold", "release"):

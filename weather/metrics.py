@@ -54,31 +54,19 @@ def acc_uncentred(sums: FieldSums) -> float:
 
 
 def skill(sums: FieldSums) -> float:
-    """Skill against climatology, 1 − D2/Q2: at most 1, and 0 for climatology.
-
-    Raises:
-        SourceCorrupt: truth equals climatology.
-    """
+    """Skill against climatology, 1 − D2/Q2: at most 1; SourceCorrupt if truth equals climatology."""
     return 1.0 - sums.D2 / _climatological_error(sums)
 
 
 def skill_against_reference(sums: FieldSums, references: ReferenceSums) -> float:
-    """Skill against the first public forecast, 1 − D2/E2.
-
-    Raises:
-        SourceCorrupt: the public forecast equals the truth.
-    """
+    """Skill against the first public forecast, 1 − D2/E2; SourceCorrupt if that equals the truth."""
     if references.E2 == 0:
         raise SourceCorrupt("public forecast equals the truth", found="E2 = 0", expected="E2 > 0")
     return 1.0 - sums.D2 / references.E2
 
 
 def relative_rmse(sums: FieldSums) -> float:
-    """RMSE as a share of that of climatology, ρ = sqrt(D2/Q2).
-
-    Raises:
-        SourceCorrupt: truth equals climatology.
-    """
+    """RMSE as a share of that of climatology, sqrt(D2/Q2); SourceCorrupt if truth equals climatology."""
     return sqrt(sums.D2 / _climatological_error(sums))
 
 

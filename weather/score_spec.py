@@ -234,11 +234,7 @@ class ScoreSpec(Rules):
         return tuple((field.variable, field.level) for field in self.day1_qc.fields)
 
     def require_layout(self, fields: Iterable[tuple[str, int]], lead_time_hours: Iterable[int]) -> None:
-        """Refuse a layout that lacks a scored field or lead.
-
-        Raises:
-            ConfigurationInvalid: names what the layout lacks.
-        """
+        """Refuse as ConfigurationInvalid a layout that lacks a scored field or lead."""
         lacking = {*self.final_fields, *self.day1_fields} - set(fields)
         late = {*self.final_leads, *self.day1_qc.lead_time_hours} - set(lead_time_hours)
         if lacking or late:
@@ -248,11 +244,7 @@ class ScoreSpec(Rules):
 
 
 def load_rules(grid_name: str, extra: Path | None = None) -> ScoreSpec:
-    """The score spec of a grid.
-
-    Raises:
-        ConfigurationInvalid: the grid has no rules, or they are refused.
-    """
+    """The score spec of a grid; ConfigurationInvalid if it has none, or it is refused."""
     spec = ScoreSpec.parse(grid_document(grid_name, "rules", resources.files("weather") / "rules", extra))
     if spec.grid.name != grid_name:
         raise ConfigurationInvalid("score rules are those of another grid", found=spec.grid.name, expected=grid_name)

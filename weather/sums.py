@@ -135,11 +135,7 @@ def whole_grid_sum(row_weights: Cells, values: Cells) -> float:
 
 
 def require_same(first: Field, *others: Field) -> None:
-    """Refuse fields that are not of one grid, variable, level, valid time and unit.
-
-    Raises:
-        ValueError: names both fields.
-    """
+    """Refuse as ValueError fields that are not of one grid, variable, level, valid time and unit."""
     identity = (first.grid, first.variable, first.level, first.valid_time, first.unit)
     for other in others:
         if (other.grid, other.variable, other.level, other.valid_time, other.unit) != identity:

@@ -77,11 +77,7 @@ _GEOPOTENTIAL_BOUNDS: dict[int, tuple[float, float]] = {
 
 
 def check_field(variable: str, level: int) -> Variable:
-    """Return the variable of a field.
-
-    Raises:
-        ValueError: unknown variable, or a level that it does not have (surface fields have level 0).
-    """
+    """Return the variable of a field; ValueError for one that there is not (surface fields have level 0)."""
     known = VARIABLES.get(variable)
     if known is None or level not in (LEVELS if known.has_levels else (0,)):
         raise ValueError(f"there is no field {variable} at level {level}")

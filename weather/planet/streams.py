@@ -20,11 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def hours_since_epoch(time: datetime) -> int:
-    """Whole hours since 1970.
-
-    Raises:
-        ValueError: the time is not a whole hour.
-    """
+    """Whole hours since 1970; ValueError for any other time."""
     hours, rest = divmod(time - _EPOCH, timedelta(hours=1))
     if rest:
         raise ValueError(f"the planet knows whole hours only, found {time.isoformat()}")

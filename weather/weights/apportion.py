@@ -24,11 +24,7 @@ def whole_masses(masses: Mapping[str, Decimal]) -> dict[str, int]:
 
 
 def apportion(masses: Mapping[str, int], total: int = BILLION) -> dict[str, int]:
-    """Divide the total in proportion to the masses by largest remainder, ties by hotkey, BURN last.
-
-    Returns:
-        A share for each mass; without any mass BURN gets the total.
-    """
+    """Divide the total in proportion by largest remainder, ties by hotkey, BURN last; without any mass it gets all."""
     whole = sum(masses.values())
     if not whole:
         return dict.fromkeys(masses, 0) | {BURN: total}
@@ -56,11 +52,7 @@ def payable(shares: Mapping[str, int], burn_hotkey: str | None) -> dict[str, int
 
 
 def registered(paid: Mapping[str, int], hotkeys: Collection[str]) -> dict[str, int]:
-    """The shares of those who are still there, scaled up to the whole.
-
-    Raises:
-        NothingToPublish: nobody is.
-    """
+    """The shares of those who are still there, scaled up to the whole; NothingToPublish if nobody is."""
     return _scaled({hotkey: share for hotkey, share in paid.items() if hotkey in hotkeys})
 
 

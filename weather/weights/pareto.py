@@ -78,11 +78,7 @@ class ParetoSubsets(Parameters):
         return min(self.gamma_max_ppm, max(self.gamma_min_ppm, isqrt(self.q_ppm**2 // rounds)))
 
     def won(self, window: Window, standings: Sequence[Standing]) -> dict[str, int]:
-        """Points by hotkey; those of the baseline stand at BURN. Standings come by seniority.
-
-        Raises:
-            ConfigurationInvalid: the last round has more groups than six.
-        """
+        """Points by hotkey; those of the baseline stand at BURN. Standings come by seniority."""
         won = dict.fromkeys((BURN, *(each.hotkey for each in standings)), 0)
         for contest in self.contests(window, standings):
             won[contest.champion] += _POINTS[self.points](len(contest.groups))

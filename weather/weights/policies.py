@@ -21,11 +21,7 @@ _POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 
 
 def parse_policy(document: str | Mapping[str, Any]) -> Policy:
-    """Read a policy with its parameters, as JSON text or as its members.
-
-    Raises:
-        ConfigurationInvalid: names each parameter that is refused, its value and its bound.
-    """
+    """Read a policy from JSON text or its members; ConfigurationInvalid names each parameter that is refused."""
     try:
         if isinstance(document, str):
             return _POLICY.validate_json(document)

@@ -92,11 +92,7 @@ class Window:
 
 
 def window_of(x: int, origin: int, length: int) -> Span:
-    """The window of this length that holds x, counted from the origin.
-
-    Raises:
-        ConfigurationInvalid: length < 1 or x < origin.
-    """
+    """The window of this length that holds x, from the origin; ConfigurationInvalid if length < 1 or x < origin."""
     if length < 1 or x < origin:
         raise ConfigurationInvalid("no such window", found=f"x {x}, length {length}", expected=f"x ≥ {origin}, ≥ 1")
     index, offset = divmod(x - origin, length)
@@ -118,11 +114,7 @@ def serial_of(init_time_s: int, genesis_s: int, cadence_s: int) -> int:
 
 
 def epoch_of(t_s: int, genesis_s: int, tempo_s: int) -> Span:
-    """The epoch of the second clock that holds t.
-
-    Raises:
-        ConfigurationInvalid: a tempo below a minute, or t before the genesis.
-    """
+    """The epoch that holds t; ConfigurationInvalid for a tempo below a minute, or t before the genesis."""
     if tempo_s < SHORTEST_TEMPO:
         raise ConfigurationInvalid("tempo_seconds is too short", found=tempo_s, expected=f"≥ {SHORTEST_TEMPO}")
     return window_of(t_s, genesis_s, tempo_s)
