@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,13 +45,25 @@ def _in_order(policies: tuple[ScheduledPolicy, ...]) -> tuple[ScheduledPolicy, .
     return policies
 
 
+def _whole_seconds(unit: str) -> AfterValidator:
+    """The protocol tells instants in whole seconds."""
+
+    def checked(value: float) -> float:
+        if timedelta(**{unit: value}).microseconds:
+            raise ValueError(f"must be whole seconds, found {value} {unit}")
+        return value
+
+    return AfterValidator(checked)
+
+
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
-Pair = Annotated[tuple[float, float], NoDecode, BeforeValidator(_split)]
 Policies = Annotated[tuple[ScheduledPolicy, ...], NoDecode, BeforeValidator(_json), AfterValidator(_in_order)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-Length = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Length = Annotated[float, Field(gt=0, le=1_000_000)]
+Pause = Annotated[float, Field(ge=0, le=1_000_000)]
+Pair = Annotated[tuple[Pause, Pause], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -93,19 +105,21 @@ class Settings(BaseSettings):
     gfs_product: str = "pgrb2.0p25"
     gfs_entrant: bool = False
     era5_zarr_url: str | None = None
-    era5_delay_hours: Length = 126
+    era5_delay_hours: Annotated[Length, _whole_seconds("hours")] = 126
     climatology_url: str | None = Field(
         None, validation_alias=AliasChoices(PREFIX + "CLIMATOLOGY_URL", "WEATHER_ERA5_CLIMATOLOGY_PATH")
     )
     truth_retry_hours: Length = 6
     truth_budget_days: Length = 10
-    second_chance_hours: float = Field(72, ge=0)
+    second_chance_hours: Pause = 72
     two_person: bool = False
 
-    verification_wait_minutes: Length = Field(60, validation_alias="WEATHER_VERIFICATION_WAIT_MINUTES")
+    verification_wait_minutes: Annotated[Length, _whole_seconds("minutes")] = Field(
+        60, validation_alias="WEATHER_VERIFICATION_WAIT_MINUTES"
+    )
     min_commit_window_minutes: Length = 15
-    commit_guard_seconds: float = Field(1, ge=1)
-    seal_grace_seconds: float = Field(60, ge=0)
+    commit_guard_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1
+    seal_grace_seconds: Pause = 60
     heartbeat_timeout_seconds: Length = 60
     call_seconds: Length = 30
     first_byte_seconds: Length = 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -71,6 +71,9 @@ class WeightsEpoch:
         if (found := workflow.info().workflow_id) != (expected := epoch.request.workflow_id):
             raise ConfigurationInvalid("an epoch has one id", found=found, expected=expected)
         self._tell(epoch=epoch.epoch)
+        if (early := epoch.as_of - workflow.now()) > timedelta(0):
+            self._stand("weights", "the epoch to begin", epoch.as_of)
+            await workflow.sleep(early)
         return epoch
 
     async def _play(self, epoch: Epoch) -> WeightsEpochResult:

@@ -114,6 +114,14 @@ async def test_a_past_epoch_is_missed_and_nothing_is_sent(skipping: WorkflowEnvi
     assert set(script.calls) == {"open_epoch", "record_missed"}
 
 
+async def test_an_epoch_that_has_not_begun_waits_for_its_start(skipping: WorkflowEnvironment, cache: int) -> None:
+    script, number = Script([]), await next_number(skipping) + 5
+    async with workers(skipping.client, script, cache):
+        await (await start(skipping, number)).result()
+    (settled,) = script.calls["settle_overdue"]
+    assert GENESIS + number * TEMPO <= settled.at < GENESIS + (number + 1) * TEMPO
+
+
 async def test_an_epoch_has_one_id(skipping: WorkflowEnvironment, cache: int) -> None:
     script, number = Script([]), await next_number(skipping)
     async with workers(skipping.client, script, cache):
@@ -126,7 +134,9 @@ async def test_an_epoch_has_one_id(skipping: WorkflowEnvironment, cache: int) ->
 
 async def test_a_trigger_starts_the_epoch_of_its_instant_or_joins_it(skipping: WorkflowEnvironment, cache: int) -> None:
     script, number = Script([]), await next_number(skipping)
-    request = TriggerInput(kind="weights", at=GENESIS + number * TEMPO)
+    at = GENESIS + number * TEMPO
+    request = TriggerInput(kind="weights", at=at)
+    await skipping.sleep(at - await skipping.get_current_time())
     async with workers(skipping.client, script, cache):
         results = [
             await skipping.client.execute_workflow(

@@ -3,9 +3,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
+from pydantic_core import PydanticUndefinedType
 
 from weather.faults import ConfigurationInvalid
-from workers.settings import load_settings
+from workers.settings import Settings, load_settings
 
 GIVEN = {
     "BAROGRAPH_NETWORK": "test",
@@ -105,6 +106,40 @@ def test_a_setting_of_weights_that_does_not_hold_is_named(
         monkeypatch.setenv(f"BAROGRAPH_WEIGHTS_{name}", value)
         with pytest.raises(ConfigurationInvalid, match=f"BAROGRAPH_WEIGHTS_{name}"):
             load_settings()
+
+
+NUMBERS = sorted(
+    name
+    for name, field in Settings.model_fields.items()
+    if name.endswith(("_slots", "_port", "_seconds", "_minutes", "_hours", "_days", "_address", "_netuid"))
+    and not isinstance(field.default, str | PydanticUndefinedType)
+)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_does_not_hold_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """AT-W6 for every number: the error that ends a process with exit code 2 has its name."""
+    alias = Settings.model_fields[name].validation_alias or f"BAROGRAPH_{name.upper()}"
+    for value in ("-1", "nan", "inf", "1e300", "x"):
+        monkeypatch.setenv(str(alias), f"{value},{value}" if "pauses" in name else value)
+        with pytest.raises(ConfigurationInvalid, match=str(alias)):
+            load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BAROGRAPH_ERA5_DELAY_HOURS", "0.0001"),
+        ("WEATHER_VERIFICATION_WAIT_MINUTES", "0.251"),
+        ("BAROGRAPH_COMMIT_GUARD_SECONDS", "1.5"),
+    ],
+)
+def test_an_instant_of_the_protocol_that_would_have_a_fraction_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationInvalid, match=name):
+        load_settings()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "401", "NaN", "Infinity", "1e300"])
