@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from pathlib import Path
+from threading import Lock
+from typing import Literal, TypeVar
 
+import numpy as np
+
+from adapters.ecmwf_files import Decode, EcmwfFiles
+from weather.faults import SourceGone
 from weather.fields import Field
 from weather.grids import Grid
 from weather.planet.planet import Offset, Planet, Weather
@@ -16,6 +22,20 @@ ReanalysisVersion = Literal["era5", "era5t"]
 
 PRELIMINARY_DELAY = timedelta(days=5)
 FINAL_DELAY = timedelta(days=60)
+_KEPT_OBJECTS = 256
+
+T = TypeVar("T")
+
+
+def kept(build: Callable[..., T]) -> Callable[..., T]:
+    """Builds one object at a time, so that parallel requests build it once, and keeps the last ones."""
+    lock, cached = Lock(), lru_cache(_KEPT_OBJECTS)(build)
+
+    def get(*key: Hashable) -> T:
+        with lock:
+            return cached(*key)
+
+    return get
 
 
 class World(ABC):
@@ -37,12 +57,6 @@ class World(ABC):
     @abstractmethod
     def climatology(self, valid_time: datetime, variable: str, level: int) -> Field | None:
         """For an hour of a day of some leap year."""
-
-    def reanalysis_version(self, valid_time: datetime, now: datetime) -> ReanalysisVersion | None:
-        """What the archive holds by now for a valid time."""
-        if now < valid_time + PRELIMINARY_DELAY:
-            return None
-        return "era5t" if now < valid_time + FINAL_DELAY else "era5"
 
 
 class PlanetWorld(World):
@@ -66,3 +80,29 @@ class PlanetWorld(World):
 @lru_cache(maxsize=2)
 def _weather(source: Callable[..., Weather], *time: datetime | int) -> Weather:
     return source(*time)
+
+
+class AnalysesWorld(World):
+    """Real analyses are the GFS analysis, the reanalysis and, averaged, the climatology; no forecasts are held."""
+
+    def __init__(self, folder: Path, grid: Grid, levels: tuple[int, ...], decode: Decode) -> None:
+        super().__init__(grid, levels)
+        self._files = EcmwfFiles(folder, "an_", decode)
+
+    def gfs(self, cycle: datetime, lead_hours: int, variable: str, level: int) -> Field | None:
+        return None if lead_hours else self._analysis(cycle, variable, level)
+
+    def reanalysis(self, valid_time: datetime, version: ReanalysisVersion, variable: str, level: int) -> Field | None:
+        return self._analysis(valid_time, variable, level)
+
+    def climatology(self, valid_time: datetime, variable: str, level: int) -> Field | None:
+        """The mean of all analyses, on every day."""
+        held = [self._analysis(time, variable, level) for time in self._files.valid_times()]
+        values = [field.values.astype(np.float64) for field in held if field is not None]
+        return Field.of(self.grid, variable, level, valid_time, np.mean(values, axis=0)) if values else None
+
+    def _analysis(self, valid_time: datetime, variable: str, level: int) -> Field | None:
+        try:
+            return self._files.field(self.grid, variable, level, valid_time)
+        except SourceGone:
+            return None

@@ -7,8 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import zarr
@@ -16,8 +15,7 @@ import zstandard
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from adapters.archive_server.byte_cache import ByteCache
-from adapters.archive_server.world import FINAL_DELAY, PRELIMINARY_DELAY, World
+from adapters.archive_server.world import FINAL_DELAY, PRELIMINARY_DELAY, World, kept
 from adapters.zarr_source import ARCHIVE_NAMES
 from weather.fields import Field
 from weather.variables import VARIABLES
@@ -28,17 +26,17 @@ _LEAP_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 _TIME = {"units": "hours since 1900-01-01", "calendar": "proleptic_gregorian"}
 _HOUR = timedelta(hours=1)
 
-ReadField = Callable[[str, int], Field | None]
-
 
 class ZarrStore(ABC):
     """A chunk holds all levels of one variable at one point of the leading axes; only coordinates are kept."""
 
     root: ClassVar[str]
 
-    def __init__(self, world: World, cache: ByteCache, leading: dict[str, np.ndarray]) -> None:
-        self._world = world
-        self._cache = cache
+    def __init__(self, world: World, leading: dict[str, np.ndarray], read: Callable[..., Field | None]) -> None:
+        """`read` takes a point of the leading axes, a variable and a level."""
+        self._levels = world.levels
+        self._read = read
+        self._packed = kept(self._pack)
         self._depth = len(leading)
         self._kept: dict[str, Buffer] = {}
         group = zarr.create_group(MemoryStore(self._kept))
@@ -48,10 +46,8 @@ class ZarrStore(ABC):
             "longitude": world.grid.longitudes.astype("<f4"),
         }
         for name, values in self._coordinates.items():
-            attributes = _TIME if name == "time" else {}
-            group.create_array(
-                name, data=values, chunks=values.shape, dimension_names=[name], attributes={**attributes}
-            )
+            attributes: dict[str, Any] = {**_TIME} if name == "time" else {}
+            group.create_array(name, data=values, chunks=values.shape, dimension_names=[name], attributes=attributes)
         self._arrays = {name: (variable, self._array(group, variable)) for variable, name in ARCHIVE_NAMES.items()}
 
     def _array(self, group: zarr.Group, variable: str) -> zarr.Array:
@@ -69,12 +65,13 @@ class ZarrStore(ABC):
             attributes={"units": known.unit, "standard_name": known.standard_name},
         )
 
-    @abstractmethod
-    def attributes(self, now: datetime) -> dict[str, str]: ...
+    def attributes(self, now: datetime) -> dict[str, str]:
+        """Of the group."""
+        return {}
 
     @abstractmethod
-    def reader(self, index: tuple[int, ...], now: datetime) -> tuple[object, ReadField] | None:
-        """Identity and fields of one point of the leading axes, None if nothing is there yet."""
+    def point(self, index: tuple[int, ...], now: datetime) -> tuple[Any, ...] | None:
+        """What is read at a point of the leading axes, None if nothing is there yet."""
 
     def get(self, path: str, now: datetime) -> bytes | None:
         if path == "zarr.json":
@@ -87,15 +84,12 @@ class ZarrStore(ABC):
         variable, array = self._arrays[parts[1]]
         index, counts = tuple(map(int, parts[2].split("/"))), array.cdata_shape
         inside = len(index) == len(counts) and all(at < count for at, count in zip(index, counts, strict=True))
-        point = self.reader(index[: self._depth], now) if inside else None
-        if point is None:
-            return None
-        identity, read = point
-        return self._cache.get((self.root, variable, identity), partial(self._pack, variable, read))
+        point = self.point(index[: self._depth], now) if inside else None
+        return None if point is None else self._packed(variable, point)
 
-    def _pack(self, variable: str, read: ReadField) -> bytes | None:
-        levels = self._world.levels if VARIABLES[variable].has_levels else (0,)
-        fields = [read(variable, level) for level in levels]
+    def _pack(self, variable: str, point: tuple[Any, ...]) -> bytes | None:
+        levels = self._levels if VARIABLES[variable].has_levels else (0,)
+        fields = [self._read(*point, variable, level) for level in levels]
         held = [field.values.astype("<f4").tobytes() for field in fields if field is not None]
         return zstandard.compress(b"".join(held)) if len(held) == len(levels) else None
 
@@ -112,10 +106,10 @@ class Era5Store(ZarrStore):
 
     root = "era5"
 
-    def __init__(self, world: World, cache: ByteCache) -> None:
+    def __init__(self, world: World) -> None:
         since_1900 = (_ERA5_FIRST - datetime(1900, 1, 1, tzinfo=UTC)) // _HOUR
         hours = np.arange((_ERA5_END - _ERA5_FIRST) // _HOUR, dtype="<i8")
-        super().__init__(world, cache, {"time": since_1900 + hours})
+        super().__init__(world, {"time": since_1900 + hours}, world.reanalysis)
 
     def attributes(self, now: datetime) -> dict[str, str]:
         """Days whose 24 hours are all there."""
@@ -125,27 +119,22 @@ class Era5Store(ZarrStore):
             "valid_time_stop_era5t": _last_whole_day(now - PRELIMINARY_DELAY),
         }
 
-    def reader(self, index: tuple[int, ...], now: datetime) -> tuple[object, ReadField] | None:
+    def point(self, index: tuple[int, ...], now: datetime) -> tuple[Any, ...] | None:
         valid_time = _ERA5_FIRST + index[0] * _HOUR
-        version = self._world.reanalysis_version(valid_time, now)
-        if version is None:
+        if now < valid_time + PRELIMINARY_DELAY:
             return None
-        return (valid_time, version), partial(self._world.reanalysis, valid_time, version)
+        return valid_time, "era5t" if now < valid_time + FINAL_DELAY else "era5"
 
 
 class ClimatologyStore(ZarrStore):
     root = "climatology"
 
-    def __init__(self, world: World, cache: ByteCache) -> None:
-        days = np.arange(1, 367, dtype="<i8")
-        super().__init__(world, cache, {"hour": np.arange(0, 24, 6, dtype="<i8"), "dayofyear": days})
+    def __init__(self, world: World) -> None:
+        axes = {"hour": np.arange(0, 24, 6, dtype="<i8"), "dayofyear": np.arange(1, 367, dtype="<i8")}
+        super().__init__(world, axes, world.climatology)
 
-    def attributes(self, now: datetime) -> dict[str, str]:
-        return {}
-
-    def reader(self, index: tuple[int, ...], now: datetime) -> tuple[object, ReadField] | None:
-        valid_time = _LEAP_YEAR + timedelta(hours=6 * index[0], days=index[1])
-        return index, partial(self._world.climatology, valid_time)
+    def point(self, index: tuple[int, ...], now: datetime) -> tuple[Any, ...] | None:
+        return (_LEAP_YEAR + timedelta(hours=6 * index[0], days=index[1]),)
 
 
 def _last_whole_day(last_hour: datetime) -> str:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import grib_child
-from adapters.archive_server.grib import Channel, encode
+from adapters.archive_server.gfs_files import Channel, encode
 from adapters.gfs_archive import RawMessage
 from adapters.gfs_index import PlannedMessage, RangePlan, index_key, parse_index, plan_messages
 from adapters.grib_decoder import GribDecoder

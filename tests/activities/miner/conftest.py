@@ -57,7 +57,7 @@ def archive_url() -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     world = PlanetWorld(SEED, SMALL.grid_value, SMALL.level_hectopascal)
-    app = archive_app(world, lambda: datetime(2027, 2, 1, tzinfo=UTC), PRODUCT)
+    app = archive_app(world, PRODUCT, now=datetime(2027, 2, 1, tzinfo=UTC))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
