@@ -30,10 +30,10 @@ from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.views import RunSummary, run_summary
-from adapters.round_backend_server import ReferenceBackend, Trouble
 from starter.client import failure_of
 from starter.embedded import Ports
 from tests.activities.backend.conftest import served
+from tests.reference_backend import ReferenceBackend, Trouble
 from tests.stack import FINAL_LEADS, Stack, day1_pass, final_pass, running, schedules, seen
 from workflows.forecast_run import ForecastRun
 from workflows.weights_epoch import WeightsEpoch

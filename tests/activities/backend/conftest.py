@@ -12,9 +12,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from adapters.ledger.engine import Ledger
-from adapters.round_backend_server import ReferenceBackend
 from tests.activities.backend.teller import TOKEN, Teller
 from tests.databases import ledger, ledger_url, migrated_url, postgres, sqlite_template
+from tests.reference_backend import ReferenceBackend
 
 __all__ = ["ledger", "ledger_url", "migrated_url", "postgres", "sqlite_template"]
 

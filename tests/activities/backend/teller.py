@@ -18,10 +18,10 @@ from adapters.ledger import outbox, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.outbox import OutboxRow
 from adapters.round_backend import RoundBackend
-from adapters.round_backend_server import ReferenceBackend
 from protocol.names import job_id, run_id
 from protocol.round_backend import Operation, body_sha256
 from tests.activities.ledger.builders import OPENED, RUN, T0, closing, new_run
+from tests.reference_backend import ReferenceBackend
 from weather.faults import SinkUnavailable
 
 TOKEN = "t0ken"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.round_backend_server import Trouble
 from tests.activities.backend.teller import Teller, evaluation
+from tests.reference_backend import Trouble
 
 pytestmark = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 Answers = list[tuple[int, dict[str, Any]]]

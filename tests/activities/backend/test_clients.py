@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from adapters.round_backend import Answer, RoundBackend
-from adapters.round_backend_server import ReferenceBackend, Trouble
 from adapters.sinks.http import HttpSink
 from adapters.sinks.port import Submitted
 from protocol.weights import WeightsPayload, publication_key
 from tests.activities.backend.teller import TOKEN
+from tests.reference_backend import ReferenceBackend, Trouble
 from tests.unit.protocol.test_weights import payload
 from weather.faults import ConfigurationInvalid, SinkUnavailable, WeightsNotPublished
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from adapters.ledger import outbox, runs
-from adapters.round_backend_server import Trouble
 from tests.activities.backend.teller import CLOSED, Teller, evaluation
 from tests.activities.ledger.builders import OPENED, RUN
+from tests.reference_backend import Trouble
 from weather.faults import LedgerConflict
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.round_backend_server import ReferenceBackend, Trouble
 from protocol.canonical import J
 from protocol.round_backend import BATCH, body_sha256, content_digest
 from tests.activities.backend.teller import TOKEN, evaluation
+from tests.reference_backend import ReferenceBackend, Trouble
 
 ROUND = "/rounds/forecast%2F2026-11-22T18Z"
 
