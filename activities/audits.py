@@ -20,7 +20,7 @@ from adapters.catalog import Catalog
 from adapters.ledger import audits, facts, log, runs, secrets
 from adapters.ledger.audits import Committed, FieldCase
 from adapters.ledger.engine import Ledger
-from adapters.ledger.tables.audits import AuditRow
+from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.values import FaultRecord
 from adapters.object_store import ObjectStore
 from protocol.audits import AUDITS_PER_RUN, FAILED_AUDITS_THAT_SETTLE, AuditPlan, AuditSecret

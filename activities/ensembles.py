@@ -11,7 +11,7 @@ from activities.signatures.scores import EnsembleRecords
 from adapters.catalog import Catalog
 from adapters.ledger import ensembles, facts
 from adapters.ledger.engine import Ledger
-from adapters.ledger.tables.ensembles import EnsembleForecastRow
+from adapters.ledger.tables.scores import EnsembleForecastRow
 from adapters.object_store import ObjectStore
 from weather.ensemble import Member, weigh_members
 from weather.score_spec import ScoreSpec

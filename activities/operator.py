@@ -16,8 +16,7 @@ from adapters.catalog import Catalog
 from adapters.ledger import commitments, interventions, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.run_record import run_record
-from adapters.ledger.tables.interventions import InterventionRow
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from adapters.object_store import ObjectStore
 from protocol.canonical import J
 from weather.faults import InterventionRefused

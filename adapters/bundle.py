@@ -21,7 +21,7 @@ from adapters.ledger.commitments import commitments_of
 from adapters.ledger.facts import facts_of, faults_of
 from adapters.ledger.roster import roster_of
 from adapters.ledger.runs import get_run
-from adapters.ledger.tables.audits import AuditRow
+from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from adapters.ledger.tables.outbox import OutboxRow
+from adapters.ledger.tables.runs import OutboxRow
 from protocol.canonical import J, load_json_strict
 from protocol.round_backend import ASKED_NEXT, BATCHED, Reply, body_sha256, content_digest, resource
 from weather.faults import ConfigurationInvalid

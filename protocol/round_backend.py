@@ -14,7 +14,6 @@ Operation = Literal["start_round", "set_tasks", "start_agent_run", "add_evaluati
 State = Literal["pending", "stored", "parked", "expired"]
 
 OPERATIONS: tuple[Operation, ...] = ("start_round", "set_tasks", "start_agent_run", "add_evaluation", "finish_round")
-STATES: tuple[State, ...] = ("pending", "stored", "parked", "expired")
 ONLY = "1"
 BATCHED: Operation = "add_evaluation"
 BATCH = 100

@@ -13,7 +13,7 @@ from adapters.ledger.commitments import commitments_of
 from adapters.ledger.log import append_leaf
 from adapters.ledger.roster import roster_of
 from adapters.ledger.runs import changed_run
-from adapters.ledger.tables.absence import IngressMarkRow, LastWordRow
+from adapters.ledger.tables.commitments import IngressMarkRow, LastWordRow
 from protocol.receipt import DeadlineMoved
 
 MARK_EVERY = timedelta(seconds=10)

@@ -9,8 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import insert_if_absent
-from adapters.ledger.tables.audits import AuditRow
-from adapters.ledger.tables.commitments import CommitmentRow
+from adapters.ledger.tables.commitments import AuditRow, CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
 from adapters.ledger.tables.scores import ScoreFactRow
 

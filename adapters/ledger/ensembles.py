@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import absent, insert_if_absent
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.ensembles import EnsembleComponentRow, EnsembleForecastRow
 from adapters.ledger.tables.runs import ForecastRunRow
-from adapters.ledger.tables.scores import ScoreFactRow
+from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow, ScoreFactRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
 from protocol.names import parse_run_id
 from weather.cases import GLOBAL

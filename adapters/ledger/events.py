@@ -9,8 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from adapters.ledger.tables.events import EventRow
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.runs import EventRow, ForecastRunRow
 
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:barograph:event:1")
 PREFIX = "io.barograph."

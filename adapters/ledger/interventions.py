@@ -12,8 +12,7 @@ from adapters.ledger import facts, jobs, responses, roster, runs
 from adapters.ledger.events import Change, record_event
 from adapters.ledger.log import append_leaf
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.interventions import InterventionRow
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from adapters.ledger.transitions import JOB, RERUN
 from adapters.ledger.values import FaultRecord, ResponseStep
 from protocol.receipt import Intervention

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.runs import ForecastRunRow, LikenessRow
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.scores import LikenessRow
 from adapters.ledger.values import FaultRecord
 from weather.faults import NearClone
 from weather.near_clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, near_copies

@@ -10,8 +10,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import insert_if_absent, locked
-from adapters.ledger.tables.outbox import OutboxRow
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.runs import ForecastRunRow, OutboxRow
 from protocol.canonical import J
 from protocol.round_backend import (
     ASKED_NEXT,

@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import absent
-from adapters.ledger.tables.retention import TombstoneRow
-from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, TombstoneRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow
 from adapters.object_store import Stored
 

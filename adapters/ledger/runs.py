@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 from adapters.ledger import transitions
 from adapters.ledger.events import Change, event_id, record_event
 from adapters.ledger.insertion import insert_if_absent, locked
-from adapters.ledger.tables.events import EventRow
-from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
+from adapters.ledger.tables.runs import EventRow, ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import Closing, NewRun, Window
 from weather.faults import LedgerConflict

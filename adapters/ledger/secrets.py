@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sqlalchemy.orm import Session
 
 from adapters.ledger.insertion import insert_if_absent
-from adapters.ledger.tables.audits import SecretRow
+from adapters.ledger.tables.commitments import SecretRow
 from protocol.audits import SECRET_BYTES, AuditSecret
 from protocol.identity import PrivateKey
 

@@ -95,8 +95,3 @@ def require(edges: Edges, subject: str, origin: str | None, target: str) -> None
     if target not in edges[origin]:
         legal = ", ".join(sorted(edges[origin])) or "none, it is terminal"
         raise LedgerConflict(f"{subject} cannot go from {origin} to {target}", found=target, expected=legal)
-
-
-def words(edges: Edges) -> list[str]:
-    """Every word of a status column, in the order of the table."""
-    return [word for word in edges if word is not None]

@@ -16,8 +16,7 @@ from adapters.ledger.jobs import jobs_of
 from adapters.ledger.responses import responses_of
 from adapters.ledger.roster import roster_of
 from adapters.ledger.runs import get_run
-from adapters.ledger.tables.outbox import OutboxRow
-from adapters.ledger.tables.runs import ForecastRunRow, ScoringJobRow
+from adapters.ledger.tables.runs import ForecastRunRow, OutboxRow, ScoringJobRow
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightPublicationRow
 from protocol.names import miner_workflow_id, pass_workflow_id

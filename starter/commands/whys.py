@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from activities.messages.status import Kind
-from adapters.ledger.tables.interventions import InterventionRow
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from weather.faults import InternalError, tree
 from weather.faults.second_chances import second_chance
 

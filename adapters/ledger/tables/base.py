@@ -1,18 +1,24 @@
-"""What all tables share: naming, column types, words in a CHECK."""
+"""What all tables share: naming and column types.
+
+Rows have the columns, keys and indexes of their tables; CHECK constraints and triggers stand in the migration only.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import DateTime, MetaData, Text
+from sqlalchemy import DateTime, ForeignKey, MetaData, Text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from protocol.facts import level_word
+
+Key = Annotated[str, mapped_column(primary_key=True)]
+RunKey = Annotated[str, mapped_column(ForeignKey("weather_forecast_runs.run_id"), primary_key=True)]
+NumberKey = Annotated[int, mapped_column(primary_key=True, autoincrement=False)]
 
 
 class Instant(TypeDecorator[datetime]):
@@ -79,8 +85,3 @@ class Row(DeclarativeBase):
         list[Any]: Json,
         list[str]: Json,
     }
-
-
-def one_of(column: str, words: Iterable[str]) -> str:
-    """SQL that holds if the column is one of the words."""
-    return f"{column} IN ({', '.join(repr(word) for word in words)})"

@@ -1,33 +1,21 @@
-"""Runs, rosters, responses of miners, scoring jobs."""
+"""Runs and their miners as they stand, what happened to them, and what others are to be told."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from adapters.ledger import transitions
-from adapters.ledger.tables.base import Row, one_of
+from adapters.ledger.tables.base import Key, NumberKey, Row, RunKey
 
 
 class ForecastRunRow(Row):
     __tablename__ = "weather_forecast_runs"
-    __table_args__ = (
-        CheckConstraint(one_of("status", transitions.words(transitions.RUN)), "status"),
-        CheckConstraint(one_of("outcome", ("closed", "closed_partial", "void")), "outcome"),
-        CheckConstraint(
-            "(status = 'completed') = (coalesce(outcome, '') IN ('closed', 'closed_partial'))", "completed"
-        ),
-        CheckConstraint("(status = 'error') = (coalesce(outcome, '') = 'void')", "error"),
-        CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", "closed_at"),
-        CheckConstraint(one_of("purpose", ("live", "hindcast")), "purpose"),
-        CheckConstraint(one_of("review", ("pass", "fail")), "review"),
-        Index("ix_run_outcome", "run_id", "outcome", unique=True),
-    )
+    __table_args__ = (Index("ix_run_outcome", "run_id", "outcome", unique=True),)
 
-    run_id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[Key]
     network: Mapped[str]
     validator_hotkey: Mapped[str]
     purpose: Mapped[str]
@@ -62,8 +50,8 @@ class ForecastRunRow(Row):
 class RunTransitionRow(Row):
     __tablename__ = "run_transitions"
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    run_id: Mapped[RunKey]
+    ordinal: Mapped[NumberKey]
     origin: Mapped[str | None]
     target: Mapped[str]
     reason: Mapped[str]
@@ -73,8 +61,8 @@ class RunTransitionRow(Row):
 class RosterRow(Row):
     __tablename__ = "rosters"
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[RunKey]
+    hotkey: Mapped[Key]
     name: Mapped[str]
     base_url: Mapped[str]
     uid: Mapped[int | None]
@@ -83,27 +71,21 @@ class RosterRow(Row):
 
 class RosterEventRow(Row):
     __tablename__ = "roster_events"
-    __table_args__ = (
-        ForeignKeyConstraint(["run_id", "hotkey"], [RosterRow.run_id, RosterRow.hotkey]),
-        CheckConstraint(one_of("kind", ("deregistered",)), "kind"),
-    )
+    __table_args__ = (ForeignKeyConstraint(["run_id", "hotkey"], [RosterRow.run_id, RosterRow.hotkey]),)
 
-    run_id: Mapped[str] = mapped_column(primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[Key]
+    hotkey: Mapped[Key]
+    kind: Mapped[Key]
     at: Mapped[datetime]
     block: Mapped[int | None]
 
 
 class MinerResponseRow(Row):
     __tablename__ = "weather_miner_responses"
-    __table_args__ = (
-        ForeignKeyConstraint(["run_id", "hotkey"], [RosterRow.run_id, RosterRow.hotkey]),
-        CheckConstraint(one_of("status", transitions.words(transitions.RESPONSE)), "status"),
-    )
+    __table_args__ = (ForeignKeyConstraint(["run_id", "hotkey"], [RosterRow.run_id, RosterRow.hotkey]),)
 
-    run_id: Mapped[str] = mapped_column(primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[Key]
+    hotkey: Mapped[Key]
     status: Mapped[str]
     status_ordinal: Mapped[int]
     code: Mapped[str | None]
@@ -117,16 +99,11 @@ class MinerResponseRow(Row):
 
 class ScoringJobRow(Row):
     __tablename__ = "weather_scoring_jobs"
-    __table_args__ = (
-        CheckConstraint(one_of("status", transitions.words(transitions.JOB)), "status"),
-        CheckConstraint(one_of("score_type", ("day1_qc", "era5_final")), "score_type"),
-        CheckConstraint("(status = 'failed') = (code IS NOT NULL)", "code"),
-    )
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    score_type: Mapped[str] = mapped_column(primary_key=True)
-    lead_hours: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    run_id: Mapped[RunKey]
+    score_type: Mapped[Key]
+    lead_hours: Mapped[NumberKey]
+    generation: Mapped[NumberKey]
     status: Mapped[str]
     code: Mapped[str | None]
     facts: Mapped[int]
@@ -134,8 +111,58 @@ class ScoringJobRow(Row):
     updated_at: Mapped[datetime]
 
 
-class LikenessRow(Row):
-    __tablename__ = "run_likeness"
+class EventRow(Row):
+    __tablename__ = "events"
+    __table_args__ = (Index(None, "subject", "time"),)
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    likeness: Mapped[str]
+    id: Mapped[Key]
+    type: Mapped[str]
+    source: Mapped[str]
+    subject: Mapped[str]
+    time: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class InterventionRow(Row):
+    """`state_before` is that of the run, `answer` what its workflow was told, blast radius included."""
+
+    __tablename__ = "interventions"
+
+    workflow_id: Mapped[Key]
+    request_id: Mapped[Key]
+    verb: Mapped[str]
+    actor: Mapped[str]
+    reason: Mapped[str]
+    scope: Mapped[str]
+    state: Mapped[str]
+    generation: Mapped[int]
+    state_before: Mapped[dict[str, Any]]
+    answer: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class OutboxRow(Row):
+    """`rule` is what the last answer met, `attempts` how many in a row met it, `status` and `code` what it said."""
+
+    __tablename__ = "round_outbox"
+    __table_args__ = (Index(None, "run_id", "state"),)
+
+    key: Mapped[Key]
+    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id))
+    operation: Mapped[str]
+    item: Mapped[str]
+    body: Mapped[str]
+    state: Mapped[str]
+    rule: Mapped[str]
+    attempts: Mapped[int]
+    status: Mapped[int | None]
+    code: Mapped[str | None]
+    next_at: Mapped[datetime]
+
+
+class TombstoneRow(Row):
+    __tablename__ = "object_tombstones"
+
+    key: Mapped[Key]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    marked_at: Mapped[datetime]

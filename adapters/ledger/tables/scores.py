@@ -1,46 +1,36 @@
-"""Score facts, fault records and the scores frozen at close."""
+"""Score facts, fault records, ensembles, likeness, and the scores frozen at close."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index
+from sqlalchemy import ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from adapters.ledger.tables.base import Level, Row, one_of
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.base import Key, Level, NumberKey, Row, RunKey
 
-SCORE_IN_RANGE = "score_nano BETWEEN 0 AND 1000000000"
-PASSES = one_of("pass", ("day1_qc", "era5_final"))
+KEY = ("run_id", "pass", "lead_hours", "generation")
 
 
 class CaseKey:
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
-    pass_: Mapped[str] = mapped_column("pass", primary_key=True)
-    lead_hours: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    variable: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[RunKey]
+    hotkey: Mapped[Key]
+    pass_: Mapped[Key] = mapped_column("pass")
+    lead_hours: Mapped[NumberKey]
+    variable: Mapped[Key]
     level: Mapped[int] = mapped_column(Level, primary_key=True, autoincrement=False)
-    region: Mapped[str] = mapped_column(primary_key=True)
-    generation: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    region: Mapped[Key]
+    generation: Mapped[NumberKey]
     digest: Mapped[str]
 
 
 class ScoreFactRow(CaseKey, Row):
     __tablename__ = "weather_forecast_component_scores"
-    __table_args__ = (
-        CheckConstraint(
-            "(score IS NOT NULL AND score BETWEEN 0 AND 1) OR (score IS NULL AND pass = 'day1_qc')", "score"
-        ),
-        CheckConstraint(PASSES, "pass"),
-        CheckConstraint(one_of("truth_version", ("gfs_analysis", "era5t", "era5")), "truth_version"),
-        CheckConstraint(one_of("kind", ("live", "hindcast")), "kind"),
-        Index("ix_fields_by_digest", "run_id", "forecast_digest", "hotkey"),
-    )
+    __table_args__ = (Index("ix_fields_by_digest", "run_id", "forecast_digest", "hotkey"),)
 
-    spec_digest: Mapped[str] = mapped_column(primary_key=True)
-    truth_version: Mapped[str] = mapped_column(primary_key=True)
+    spec_digest: Mapped[Key]
+    truth_version: Mapped[Key]
     kind: Mapped[str]
     valid_time: Mapped[datetime]
     forecast_digest: Mapped[str]
@@ -57,14 +47,6 @@ class ScoreFactRow(CaseKey, Row):
 
 class FaultRecordRow(CaseKey, Row):
     __tablename__ = "fault_records"
-    __table_args__ = (
-        CheckConstraint("code <> ''", "code"),
-        CheckConstraint(one_of("cause", ("miner", "policy", "source", "platform")), "cause"),
-        CheckConstraint(
-            "(effect = 'W' AND cause IN ('miner', 'policy') AND hotkey <> '*') OR (effect = 'V' AND cause <> 'miner')",
-            "effect",
-        ),
-    )
 
     code: Mapped[str]
     cause: Mapped[str]
@@ -78,10 +60,9 @@ class FaultRecordRow(CaseKey, Row):
 
 class RoundScoreRow(Row):
     __tablename__ = "score_table"
-    __table_args__ = (CheckConstraint(SCORE_IN_RANGE, "score_nano"),)
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[RunKey]
+    hotkey: Mapped[Key]
     score_nano: Mapped[int]
     rank: Mapped[int | None]
     code: Mapped[str | None]
@@ -89,23 +70,59 @@ class RoundScoreRow(Row):
 
 class GroupScoreRow(Row):
     __tablename__ = "round_group_scores"
-    __table_args__ = (
-        ForeignKeyConstraint(["run_id", "hotkey"], [RoundScoreRow.run_id, RoundScoreRow.hotkey]),
-        CheckConstraint(SCORE_IN_RANGE, "score_nano"),
-    )
+    __table_args__ = (ForeignKeyConstraint(["run_id", "hotkey"], [RoundScoreRow.run_id, RoundScoreRow.hotkey]),)
 
-    run_id: Mapped[str] = mapped_column(primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
-    group_name: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[Key]
+    hotkey: Mapped[Key]
+    group_name: Mapped[Key]
     score_nano: Mapped[int]
 
 
 class LeadScoreRow(Row):
     __tablename__ = "weather_miner_scores"
-    __table_args__ = (CheckConstraint(SCORE_IN_RANGE, "score_nano"), CheckConstraint(PASSES, "pass"))
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
-    pass_: Mapped[str] = mapped_column("pass", primary_key=True)
-    lead_hours: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    run_id: Mapped[RunKey]
+    hotkey: Mapped[Key]
+    pass_: Mapped[Key] = mapped_column("pass")
+    lead_hours: Mapped[NumberKey]
     score_nano: Mapped[int]
+
+
+class EnsembleForecastRow(Row):
+    """The ensemble of one lead; without a row there is none, since fewer than two miners could be members.
+
+    `weights_digest` names the document of the weights, `fields_digest` the field set, both as one pass made them.
+    """
+
+    __tablename__ = "weather_ensemble_forecasts"
+
+    run_id: Mapped[RunKey]
+    pass_: Mapped[Key] = mapped_column("pass")
+    lead_hours: Mapped[NumberKey]
+    generation: Mapped[NumberKey]
+    spec_digest: Mapped[str]
+    weights_digest: Mapped[str]
+    fields_digest: Mapped[str | None]
+    status: Mapped[str]
+    code: Mapped[str | None]
+    recorded_at: Mapped[datetime]
+
+
+class EnsembleComponentRow(Row):
+    __tablename__ = "weather_ensemble_components"
+    __table_args__ = (ForeignKeyConstraint(KEY, [f"weather_ensemble_forecasts.{name}" for name in KEY]),)
+
+    run_id: Mapped[Key]
+    pass_: Mapped[Key] = mapped_column("pass")
+    lead_hours: Mapped[NumberKey]
+    generation: Mapped[NumberKey]
+    variable: Mapped[Key]
+    hotkey: Mapped[Key]
+    weight: Mapped[float]
+
+
+class LikenessRow(Row):
+    __tablename__ = "run_likeness"
+
+    run_id: Mapped[RunKey]
+    likeness: Mapped[str]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint
+from sqlalchemy import ForeignKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from adapters.ledger import transitions
-from adapters.ledger.tables.base import Row, one_of
+from adapters.ledger.tables.base import Key, NumberKey, Row, RunKey
 from adapters.ledger.tables.runs import ForecastRunRow
 
 
@@ -17,10 +16,9 @@ class RegistryObservationRow(Row):
     """One unbroken, enabled presence of a hotkey in the registry; it lasts while `present_until` is null."""
 
     __tablename__ = "registry_observations"
-    __table_args__ = (CheckConstraint("present_until >= present_from", "interval"),)
 
-    network: Mapped[str] = mapped_column(primary_key=True)
-    hotkey: Mapped[str] = mapped_column(primary_key=True)
+    network: Mapped[Key]
+    hotkey: Mapped[Key]
     present_from: Mapped[datetime] = mapped_column(primary_key=True)
     present_until: Mapped[datetime | None]
 
@@ -30,8 +28,8 @@ class WeightVectorRow(Row):
 
     __tablename__ = "weight_vectors"
 
-    network: Mapped[str] = mapped_column(primary_key=True)
-    input_digest: Mapped[str] = mapped_column(primary_key=True)
+    network: Mapped[Key]
+    input_digest: Mapped[Key]
     policy: Mapped[str]
     version: Mapped[int]
     head: Mapped[int]
@@ -41,20 +39,21 @@ class WeightVectorRow(Row):
     computed_at: Mapped[datetime]
 
 
+VECTOR = [WeightVectorRow.network, WeightVectorRow.input_digest]
+
+
 class WeightVectorRoundRow(Row):
     """The outcome is part of the reference: a vector of an open or void round, or of a hindcast, cannot be written."""
 
     __tablename__ = "weight_vector_rounds"
     __table_args__ = (
-        ForeignKeyConstraint(["network", "input_digest"], [WeightVectorRow.network, WeightVectorRow.input_digest]),
+        ForeignKeyConstraint(["network", "input_digest"], VECTOR),
         ForeignKeyConstraint(["run_id", "outcome"], [ForecastRunRow.run_id, ForecastRunRow.outcome]),
-        CheckConstraint(one_of("outcome", ("closed", "closed_partial")), "outcome"),
-        CheckConstraint("run_id LIKE 'forecast/%'", "live"),
     )
 
-    network: Mapped[str] = mapped_column(primary_key=True)
-    input_digest: Mapped[str] = mapped_column(primary_key=True)
-    run_id: Mapped[str] = mapped_column(primary_key=True)
+    network: Mapped[Key]
+    input_digest: Mapped[Key]
+    run_id: Mapped[Key]
     outcome: Mapped[str]
 
 
@@ -66,10 +65,10 @@ class HistoricalWeightRow(Row):
 
     __tablename__ = "weather_historical_weights"
 
-    run_id: Mapped[str] = mapped_column(ForeignKey(ForecastRunRow.run_id), primary_key=True)
-    score_type: Mapped[str] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    miner_hotkey: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[RunKey]
+    score_type: Mapped[Key]
+    digest: Mapped[Key]
+    miner_hotkey: Mapped[Key]
     score: Mapped[float | None]
     weight: Mapped[float]
 
@@ -78,16 +77,11 @@ class WeightPublicationRow(Row):
     """Only a missed epoch may be without a vector."""
 
     __tablename__ = "weight_publications"
-    __table_args__ = (
-        ForeignKeyConstraint(["network", "input_digest"], [WeightVectorRow.network, WeightVectorRow.input_digest]),
-        CheckConstraint(one_of("state", transitions.words(transitions.PUBLICATION)), "state"),
-        CheckConstraint("state = 'missed' OR input_digest IS NOT NULL", "vector"),
-        CheckConstraint("(state = 'missed') = (code IS NOT NULL)", "code"),
-    )
+    __table_args__ = (ForeignKeyConstraint(["network", "input_digest"], VECTOR),)
 
-    network: Mapped[str] = mapped_column(primary_key=True)
-    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    sink: Mapped[str] = mapped_column(primary_key=True)
+    network: Mapped[Key]
+    epoch: Mapped[NumberKey]
+    sink: Mapped[Key]
     state: Mapped[str]
     input_digest: Mapped[str | None]
     reference: Mapped[str | None]

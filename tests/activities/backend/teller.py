@@ -16,7 +16,7 @@ from activities.outbox import LedgerOutbox
 from adapters.clock import FixedClock
 from adapters.ledger import outbox, runs
 from adapters.ledger.engine import Ledger
-from adapters.ledger.tables.outbox import OutboxRow
+from adapters.ledger.tables.runs import OutboxRow
 from adapters.round_backend import RoundBackend
 from protocol.names import job_id, run_id
 from protocol.round_backend import Operation, body_sha256

@@ -15,7 +15,7 @@ from activities.messages.run import AdvanceRun, CloseRun, SealRun
 from activities.messages.scoring import FinishPass, StartPass
 from adapters.ledger import commitments
 from adapters.ledger.engine import Ledger
-from adapters.ledger.tables.outbox import OutboxRow
+from adapters.ledger.tables.runs import OutboxRow
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ScoreFact
 from adapters.object_store import LocalObjects
 from protocol.commitment import Commitment

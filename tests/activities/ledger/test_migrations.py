@@ -8,19 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from adapters.ledger.engine import open_engine, revisions, upgrade
-from adapters.ledger.tables import (  # noqa: F401 (they fill the metadata)
-    absence,
-    audits,
-    commitments,
-    ensembles,
-    events,
-    interventions,
-    outbox,
-    retention,
-    runs,
-    scores,
-    weights,
-)
+from adapters.ledger.tables import commitments, runs, scores, weights  # noqa: F401 (they fill the metadata)
 from adapters.ledger.tables.base import Row
 from weather.faults import PrerequisiteMissing
 
@@ -37,12 +25,6 @@ def connection(ledger_url: str) -> Iterator[Connection]:
 def test_the_migrations_give_exactly_the_tables_of_the_code(connection: Connection) -> None:
     context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
     assert compare_metadata(context, Row.metadata) == []
-
-
-def test_the_migrations_give_exactly_the_checks_of_the_code(connection: Connection) -> None:
-    for table in Row.metadata.sorted_tables:
-        declared = {check.name for check in table.constraints if str(check.name).startswith("ck_")}
-        assert {check["name"] for check in inspect(connection).get_check_constraints(table.name)} == declared
 
 
 def test_no_key_column_may_be_null(connection: Connection) -> None:

@@ -26,7 +26,7 @@ from activities.messages.scoring import (
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.ledger import facts, runs
 from adapters.ledger.commitments import record_commitment
-from adapters.ledger.tables.ensembles import EnsembleComponentRow, EnsembleForecastRow
+from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
 from adapters.ledger.values import Closing, NewRun, ReceivedCommitment
 from protocol import names

@@ -9,8 +9,7 @@ from sqlalchemy import select, text
 
 from activities.messages.run import CloseRun, Sealed, SealRun
 from adapters.ledger import events, log, secrets
-from adapters.ledger.tables.audits import SecretRow
-from adapters.ledger.tables.commitments import LogLeafRow
+from adapters.ledger.tables.commitments import LogLeafRow, SecretRow
 from adapters.ledger.values import ReceivedCommitment
 from protocol.audits import AuditSecret
 from protocol.commitment import Commitment

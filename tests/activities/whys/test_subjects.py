@@ -11,8 +11,7 @@ import typer
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
 from adapters.ledger import facts, jobs, outbox, responses, runs
-from adapters.ledger.tables.interventions import InterventionRow
-from adapters.ledger.tables.outbox import OutboxRow
+from adapters.ledger.tables.runs import InterventionRow, OutboxRow
 from adapters.ledger.values import JobStep, LeadScore, ResponseStep
 from starter.commands.subjects import Found, found
 from tests.activities.ledger.builders import fault

@@ -9,11 +9,10 @@ import pytest
 
 from activities.messages.status import Kind
 from adapters.ledger import transitions
-from adapters.ledger.tables.interventions import InterventionRow
-from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, ScoringJobRow
+from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow, MinerResponseRow, ScoringJobRow
 from adapters.ledger.tables.weights import WeightPublicationRow
 from adapters.ledger.values import Reason
-from protocol.round_backend import STATES
+from protocol.round_backend import State
 from starter.commands.whys import JOBS, OUTBOX, PUBLICATIONS, RESPONSES, RUNS, UNSCORED, of_code, of_row, of_run
 from tests.activities.ledger.builders import OPENED, RUN, T0
 from weather.faults import tree
@@ -30,12 +29,12 @@ def run_row(**changes: Any) -> ForecastRunRow:
 
 
 def test_each_word_of_each_status_column_is_in_the_table() -> None:
-    open_ = {word for word in transitions.words(transitions.RUN) if transitions.RUN[word]}
+    open_ = {word for word, targets in transitions.RUN.items() if word and targets}
     assert set(RUNS) == open_ | {"held", "fail"} | set(get_args(Reason))
-    assert set(JOBS) == set(transitions.words(transitions.JOB))
-    assert set(RESPONSES) == {None, *transitions.words(transitions.RESPONSE)}
-    assert set(PUBLICATIONS) == set(transitions.words(transitions.PUBLICATION))
-    assert set(OUTBOX) == set(STATES)
+    assert set(JOBS) == transitions.JOB.keys() - {None}
+    assert set(RESPONSES) == set(transitions.RESPONSE)
+    assert set(PUBLICATIONS) == transitions.PUBLICATION.keys() - {None}
+    assert set(OUTBOX) == set(get_args(State))
 
 
 @pytest.mark.parametrize("table", [RUNS, JOBS, RESPONSES, PUBLICATIONS, OUTBOX])
