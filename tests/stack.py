@@ -91,7 +91,7 @@ async def running(
         embedded.write_files()
         if live:
             archive = root / "archive.json"
-            archive.write_text(json.dumps(json.loads(archive.read_text()) | {"now_is_settable": True}))
+            archive.write_text(json.dumps(json.loads(archive.read_text()) | {"steered": True}))
         async with supervise(embedded.processes(), LIMITS, folder.lock, on_event) as supervisor:
             yield Stack(embedded, supervisor, await connect(embedded.temporal_address, NAMESPACE))
     finally:

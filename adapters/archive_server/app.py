@@ -7,22 +7,24 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 import uvicorn
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from adapters.archive_server.gfs_files import GfsFiles
+from adapters.archive_server.troubles import Trouble, error_answer, spoilt, taken
 from adapters.archive_server.world import AnalysesWorld, PlanetWorld, World
 from adapters.archive_server.zarr_stores import ClimatologyStore, Era5Store
 from adapters.clock import SystemClock
 from adapters.grib_decoder import GribDecoder
 from protocol.layout import load_layout
 
-_ABSENT = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code></Error>'
+_TROUBLES = TypeAdapter(list[Trouble])
 
 
 class ArchiveSettings(BaseModel):
@@ -42,7 +44,7 @@ class ArchiveSettings(BaseModel):
     bits: int = 16
     layouts: Path | None = None
     analyses: Path | None = None
-    now_is_settable: bool = False
+    steered: bool = False
 
 
 class _NowIs(BaseModel):
@@ -52,28 +54,38 @@ class _NowIs(BaseModel):
 
 
 def archive_app(
-    world: World, product: str, bits: int = 16, *, now: datetime | None = None, now_is_settable: bool = False
+    world: World, product: str, bits: int = 16, *, now: datetime | None = None, steered: bool = False
 ) -> Starlette:
     """Serve a world: GFS under `/gfs.…`, Zarr under `/era5` and `/climatology`.
 
-    Without a `now`, given here or by `POST /now`, it is the system clock's.
+    Without a `now` it is the system clock's. Who may steer it sets it by `POST /now`, and spoils answers by
+    `POST /troubles`.
     """
+    troubles, turn = list[Trouble](), Lock()
     stores = {store.root: store for store in (Era5Store(world), ClimatologyStore(world))}
     files = GfsFiles(world, product, bits)
 
     def serve_object(request: Request) -> Response:
         path, time = request.path_params["path"], now or SystemClock().now()
+        span = request.headers.get("range")
         root, _, rest = path.partition("/")
         data = stores[root].get(rest, time) if root in stores else files.get(path, time)
-        return _answer(data, request.headers.get("range", ""))
+        with turn:
+            trouble = taken(troubles, path, span is not None)
+        answer = _answer(data, span or "")
+        return spoilt(answer, trouble) if trouble else answer
 
     async def set_now(request: Request) -> Response:
         nonlocal now
         now = _NowIs.model_validate_json(await request.body()).now.astimezone(UTC)
         return Response(status_code=204)
 
-    settable = [Route("/now", set_now, methods=["POST"])] if now_is_settable else []
-    return Starlette(routes=[*settable, Route("/{path:path}", serve_object, methods=["GET"])])
+    async def set_troubles(request: Request) -> Response:
+        troubles[:] = _TROUBLES.validate_json(await request.body())
+        return Response(status_code=204)
+
+    steering = [Route("/now", set_now, methods=["POST"]), Route("/troubles", set_troubles, methods=["POST"])]
+    return Starlette(routes=[*(steering if steered else []), Route("/{path:path}", serve_object, methods=["GET"])])
 
 
 def run(settings: ArchiveSettings) -> None:
@@ -85,13 +97,13 @@ def run(settings: ArchiveSettings) -> None:
             if settings.analyses is None
             else AnalysesWorld(settings.analyses, grid, settings.levels, decoder.decode_any)
         )
-        app = archive_app(world, settings.product, settings.bits, now_is_settable=settings.now_is_settable)
+        app = archive_app(world, settings.product, settings.bits, steered=settings.steered)
         uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
 def _answer(data: bytes | None, span: str) -> Response:
     if data is None:
-        return Response(_ABSENT, 404, media_type="application/xml")
+        return error_answer(404)
     headers = {"accept-ranges": "bytes", "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
     parts = re.fullmatch(r"bytes=(\d*)-(\d*)", span)
     if not parts or parts[1] == parts[2] == "":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ def base_url() -> Iterator[str]:
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # so that asyncio sends without delay
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    app = archive_app(WORLD, "pgrb2.5p62", now_is_settable=True)
+    app = archive_app(WORLD, "pgrb2.5p62", steered=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -51,6 +52,7 @@ def base_url() -> Iterator[str]:
 def archive(base_url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=base_url, trust_env=False) as client:
         client.post("/now", json={"now": NOW.isoformat()}).raise_for_status()
+        client.post("/troubles", json=[]).raise_for_status()
         yield client
 
 
@@ -227,10 +229,48 @@ def test_truth_appears_after_five_days_and_is_final_after_sixty(base_url: str, a
     assert preliminary.content != final.content
 
 
-async def test_now_cannot_be_set_unless_allowed() -> None:
+async def test_nobody_steers_an_archive_unless_allowed() -> None:
     transport = httpx.ASGITransport(app=archive_app(WORLD, "p", now=NOW))
     async with httpx.AsyncClient(transport=transport, base_url="http://archive") as client:
         assert (await client.post("/now", json={"now": NOW.isoformat()})).status_code == 405
+        assert (await client.post("/troubles", json=[])).status_code == 405
+
+
+def trouble(archive: httpx.Client, **members: object) -> None:
+    archive.post("/troubles", json=[{"path_prefix": FILE[1:], **members}]).raise_for_status()
+
+
+def test_status_troubles_pass_after_their_times(archive: httpx.Client) -> None:
+    trouble(archive, kind="status", status=429, retry_after=7, times=2)
+    answers = [archive.get(f"{FILE}006") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert answers[0].headers["retry-after"] == "7"
+    trouble(archive, kind="status", status=503)
+    assert "<Code>SlowDown</Code>" in archive.get(f"{FILE}006").text
+    trouble(archive, kind="status", status=302)
+    assert "location" in archive.get(f"{FILE}006").headers
+
+
+def test_bodies_and_headers_are_spoiled_as_asked(archive: httpx.Client) -> None:
+    good = ranged(archive, "006", 0, 99)
+    found = {}
+    for kind in ("short", "long", "bit_flip", "wrong_range", "html"):
+        trouble(archive, kind=kind, ranges_only=True)
+        assert archive.get(f"{FILE}006.idx").text.startswith("1:0:d=")
+        found[kind] = ranged(archive, "006", 0, 99)
+    assert found["short"].status_code == 206 and found["short"].content == good.content[:50]
+    assert found["long"].content == good.content + b"7777"
+    assert sum(a != b for a, b in zip(found["bit_flip"].content, good.content, strict=True)) == 1
+    assert found["wrong_range"].headers["content-range"] != good.headers["content-range"]
+    assert found["html"].status_code == 200 and re.match("text/html", found["html"].headers["content-type"])
+
+
+def test_a_slow_answer_drips(archive: httpx.Client) -> None:
+    trouble(archive, kind="slow", seconds_per_byte=30.0)
+    with pytest.raises(httpx.ReadTimeout):
+        archive.get(f"{FILE}006", timeout=0.2)
+    trouble(archive, kind="slow", seconds_per_byte=0.0)
+    assert len(ranged(archive, "006", 0, 99).content) == 100
 
 
 def test_what_many_ask_for_at_once_is_built_once() -> None:

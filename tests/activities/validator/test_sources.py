@@ -13,8 +13,6 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.base import Ref
@@ -39,37 +37,16 @@ from weather.planet.planet import Weather
 PRODUCT = "pgrb2.5p62"
 LATER = datetime(2026, 12, 12, tzinfo=UTC)
 EARLIER_CYCLE = T0 - timedelta(hours=6)
-PREVIOUS = "/gfs.20261122/12/"
-CURRENT = "/gfs.20261122/18/"
-
-
-@dataclass
-class Spoilt:
-    """The archive, but what is `absent` by the beginning of its path is not there, and no range of `cut` is right."""
-
-    app: ASGIApp
-    absent: str | None = None
-    cut: str | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, ranged = scope["path"], b"range" in dict(scope["headers"])
-        app = self.app
-        if self.absent and path.startswith(self.absent):
-            app = Response(status_code=404)
-        if self.cut and path.startswith(self.cut) and ranged:
-            app = Response(b"GRIB", 206)
-        await app(scope, receive, send)
-
-
-ARCHIVE = Spoilt(Response())
+PREVIOUS = "gfs.20261122/12/"
+CURRENT = "gfs.20261122/18/"
 
 
 @pytest.fixture(scope="module")
 def archive_url() -> Iterator[str]:
     world = PlanetWorld(PLANET.seed, LAYOUT.grid_value, LAYOUT.level_hectopascal)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        ARCHIVE.app = archive_app(world, PRODUCT, now_is_settable=True)
-        server = uvicorn.Server(uvicorn.Config(ARCHIVE, log_level="error", lifespan="off", ws="none"))
+        app = archive_app(world, PRODUCT, steered=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -117,6 +94,9 @@ class Acquirer:
         request = EnsureTruth(run=RUN, pass_name=pass_name, lead_hours=leads)
         return await self.do(self.sources.ensure_truth, request)
 
+    async def trouble(self, *troubles: dict[str, Any]) -> None:
+        (await self.client.post(f"{self.url}/troubles", json=list(troubles))).raise_for_status()
+
     def fields(self, ref: Ref) -> Fields:
         return load_field_set(self.store, LAYOUT.grid_value, ref.sha256)
 
@@ -124,8 +104,13 @@ class Acquirer:
 @pytest.fixture
 async def acquirer(archive_url: str, decoder: GribDecoder, store: LocalObjects) -> AsyncIterator[Acquirer]:
     async with httpx.AsyncClient(trust_env=False) as client:
-        ARCHIVE.absent = ARCHIVE.cut = None
-        yield Acquirer(archive_url, client, decoder, store)
+        acquirer = Acquirer(archive_url, client, decoder, store)
+        await acquirer.trouble()
+        yield acquirer
+
+
+def absent(path: str) -> dict[str, Any]:
+    return {"path_prefix": path, "kind": "status", "status": 404}
 
 
 def assert_same(found: Fields, weather: Weather, *, packed: bool = False) -> None:
@@ -150,7 +135,7 @@ async def test_inputs_are_both_analyses_field_by_field(acquirer: Acquirer) -> No
 
 
 async def test_a_run_goes_on_without_the_earlier_analysis_once_it_is_gone(acquirer: Acquirer) -> None:
-    ARCHIVE.absent = PREVIOUS
+    await acquirer.trouble(absent(PREVIOUS))
     inputs = await acquirer.inputs()
     metadata = InitMetadata.parse(acquirer.store.get(inputs.objects.sha256))
     assert {one.init_time for one in metadata.objects} == {T0}
@@ -164,13 +149,13 @@ async def test_a_cycle_that_is_not_there_yet_is_asked_for_again(acquirer: Acquir
 
 
 async def test_a_cycle_that_will_never_come_is_gone(acquirer: Acquirer) -> None:
-    ARCHIVE.absent = "/gfs."
+    await acquirer.trouble(absent("gfs."))
     with pytest.raises(SourceGone):
         await acquirer.inputs()
 
 
 async def test_bytes_that_were_damaged_on_the_way_are_refused(acquirer: Acquirer) -> None:
-    ARCHIVE.cut = CURRENT
+    await acquirer.trouble({"path_prefix": CURRENT, "kind": "short", "ranges_only": True})
     with pytest.raises(SourceCorrupt):
         await acquirer.inputs()
 
@@ -189,13 +174,13 @@ async def test_day_1_has_analysis_climatology_and_two_public_forecasts_of_each_l
 
 
 async def test_without_the_second_public_forecast_there_is_one(acquirer: Acquirer) -> None:
-    ARCHIVE.absent = PREVIOUS
+    await acquirer.trouble(absent(PREVIOUS))
     ready = await acquirer.truth("day1_qc", 6)
     assert [len(one.references) for one in ready.sets] == [1]
 
 
 async def test_without_the_first_public_forecast_there_is_no_day_1(acquirer: Acquirer) -> None:
-    ARCHIVE.absent = f"{CURRENT}atmos/gfs.t18z.{PRODUCT}.f006"
+    await acquirer.trouble(absent(f"{CURRENT}atmos/gfs.t18z.{PRODUCT}.f006"))
     with pytest.raises(SourceGone):
         await acquirer.truth("day1_qc", 6)
 
@@ -217,7 +202,7 @@ async def test_gfs_is_entered_at_a_final_lead_if_the_settings_say_and_no_miner_w
     assert one.gfs is not None
     assert_same(acquirer.fields(one.gfs), PLANET.gfs_forecast(T0, 24), packed=True)
     assert set(acquirer.fields(one.gfs)) == set(RULES.final_fields)
-    ARCHIVE.cut = CURRENT
+    await acquirer.trouble({"path_prefix": CURRENT, "kind": "short", "ranges_only": True})
     (without,) = (await acquirer.truth("era5_final", 24)).sets
     assert without == one.model_copy(update={"gfs": None})
 
