@@ -11,9 +11,9 @@ from typing import Any
 from activities.documents import Part
 from activities.messages.scoring import Scoring, TruthSet
 from adapters.chunk_decoder import FetchedChunk, FieldCase
-from adapters.field_sets import Fields
 from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.ledger.values import FaultRecord, ScoreFact
+from adapters.object_store import Fields
 from protocol.facts import facts_digest
 from protocol.run_record import ENTRANT
 from weather import metrics

@@ -9,7 +9,7 @@ from activities.messages.retention import Deleted, DeleteObjects, Marked, MarkUn
 from activities.signatures.retention import RetentionRecords
 from adapters.ledger import retention
 from adapters.ledger.engine import Ledger
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 
 PAGE = 1_000
 
@@ -17,7 +17,7 @@ PAGE = 1_000
 class LedgerRetention(RetentionRecords):
     """A page at a time."""
 
-    def __init__(self, ledger: Ledger, store: LocalObjects, page: int = PAGE) -> None:
+    def __init__(self, ledger: Ledger, store: ObjectStore, page: int = PAGE) -> None:
         self._ledger, self._store, self._page = ledger, store, page
 
     @activity.defn

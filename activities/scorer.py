@@ -20,9 +20,8 @@ from activities.signatures.scores import Scorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import Clock
-from adapters.field_sets import load_field_set
 from adapters.forecast_reader import FetchedObjects
-from adapters.object_store import ObjectStore
+from adapters.object_store import ObjectStore, load_field_set
 from weather.grids import Grid
 
 

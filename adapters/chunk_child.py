@@ -55,11 +55,14 @@ def _check_frame(chunk: bytes, raw_bytes: int) -> None:
 
 def _pcodec(chunk: bytes, raw_bytes: int) -> bytes:
     values = np.empty(raw_bytes // 4, dtype="<f4")
-    if _fills(chunk[:-1], values):
-        raise ValueError("input left over")
-    if not _fills(chunk, values):
+    if not filled(chunk, values):
         raise ValueError(f"not exactly {values.size} values")
     return values.tobytes()
+
+
+def filled(stream: bytes, values: np.ndarray) -> bool:
+    """Fill the values; false unless the pcodec stream ends exactly with them, not even a byte before its end."""
+    return not _fills(stream[:-1], values) and _fills(stream, values)
 
 
 def _fills(chunk: bytes, values: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import zstandard
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from adapters.child import ChildFailed, ChildPool, ChildRefused
 from adapters.chunk_child import REQUEST
-from adapters.object_store import ObjectStore
 from protocol.layout import Layout
 from weather.faults import DecodedSizeRefused, DecodeFailed, IncompleteForecast, InternalError
 from weather.fields import Field
@@ -43,10 +42,16 @@ class FetchedChunk(FieldCase):
     codec: Codec
 
 
+class Chunks(Protocol):
+    """Where chunks are read by their SHA-256, which is proved."""
+
+    def get(self, sha256: str) -> bytes: ...
+
+
 class ChunkDecoder(AbstractContextManager["ChunkDecoder"]):
     """Decodes in a child; a failure counts only if a fresh child confirms it."""
 
-    def __init__(self, store: ObjectStore, memory_mib: int = CHILD_MEMORY_MIB) -> None:
+    def __init__(self, store: Chunks, memory_mib: int = CHILD_MEMORY_MIB) -> None:
         self._store = store
         self._children = ChildPool(
             CHILD, memory_mib=memory_mib, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS

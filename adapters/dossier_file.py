@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -22,7 +21,6 @@ import numpy as np
 
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
 from adapters.forecast_reader import CODECS
-from adapters.object_store import ObjectStore
 from protocol.dossier import INDEX, DossierBroken, holding, require
 from protocol.examination import Evidence, examine
 from protocol.reproduction import Reproduction
@@ -75,7 +73,7 @@ def write_archive(path: Path, index: bytes, objects: Mapping[str, Callable[[], b
     return sha256.hexdigest()
 
 
-class DossierFile(ObjectStore):
+class DossierFile:
     """The objects of a file whose every byte is proved when it is opened; it can only be read.
 
     Raises:
@@ -105,20 +103,11 @@ class DossierFile(ObjectStore):
         self._unread.discard(name)
         return self._read(name)
 
-    def has(self, sha256: str) -> bool:
-        return f"objects/{sha256}" in self._places
-
     def get_field(self, grid: Grid, variable: str, level: int, valid_time: datetime, digest: str) -> Field:
         values = np.frombuffer(self.get(digest), dtype="<f4").reshape(grid.shape)
         field = Field.of(grid, variable, level, valid_time, values)
         require(f"objects/{digest}", field.digest, digest)
         return field
-
-    def put(self, data: bytes) -> str:
-        raise io.UnsupportedOperation("a dossier can only be read")
-
-    def put_field(self, field: Field) -> str:
-        raise io.UnsupportedOperation("a dossier can only be read")
 
     def _next(self, header: bytes, before: str) -> str:
         part = f"header of member {len(self._places) + 1}"
@@ -143,7 +132,7 @@ class DossierFile(ObjectStore):
         return body
 
 
-def _forecast(evidence: Evidence, objects: ObjectStore, decoder: ChunkDecoder, case: CaseKey) -> Field:
+def _forecast(evidence: Evidence, objects: DossierFile, decoder: ChunkDecoder, case: CaseKey) -> Field:
     if evidence.manifest is None:
         raise LookupError("a forecast without a manifest")
     _, lead, variable, level, _ = case

@@ -72,10 +72,6 @@ class RangePlan:
                 joined.append((message,))
         return joined
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(message.length for message in self.messages)
-
 
 def gfs_path(product: str, cycle: datetime, lead_hours: int) -> str:
     return f"gfs.{cycle:%Y%m%d}/{cycle:%H}/atmos/gfs.t{cycle:%H}z.{product}.f{lead_hours:03d}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
+from adapters.chunk_child import filled
 from weather.faults import ConfigurationInvalid, DiskFull, StoreUnavailable
 from weather.fields import Field
 from weather.grids import Grid
@@ -31,6 +32,9 @@ _SLACK_BYTES = 64 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+Fields = dict[tuple[str, int], Field]
+
+
 class Stored(NamedTuple):
     """An object as it lies there: `<kind>/<digest>`, and when it was last put or found by `has`."""
 
@@ -39,56 +43,32 @@ class Stored(NamedTuple):
     put_at: datetime
 
 
-class ObjectStore(ABC):
-    """Blocking; call from async code with `asyncio.to_thread`."""
-
-    @abstractmethod
-    def put(self, data: bytes) -> str:
-        """Store the bytes unless they are there; return their SHA-256."""
-
-    def put_proved(self, data: bytes, sha256: str) -> None:
-        """Store bytes whose SHA-256 was just computed, unless they are there."""
-        self.put(data)
-
-    @abstractmethod
-    def get(self, sha256: str) -> bytes:
-        """The bytes, after their SHA-256 was compared."""
-
-    @abstractmethod
-    def has(self, sha256: str) -> bool:
-        """Whether raw bytes of this name are there; nothing is proved."""
-
-    @abstractmethod
-    def put_field(self, field: Field) -> str:
-        """Store the values unless they are there; return the field digest."""
-
-    @abstractmethod
-    def get_field(self, grid: Grid, variable: str, level: int, valid_time: datetime, digest: str) -> Field:
-        """The field whose values have this digest."""
-
-
-class LocalObjects(ObjectStore):
+class ObjectStore:
     """Plain files below `root`: `bytes/<2>/<sha256>` and `fields/<2>/<field digest>`.
 
     Putting what is there makes it as new as if it was written. That and deletion exclude each other by a lock on
-    each folder, so an object is either seen as new and stays, or is gone and written again.
+    each folder, so an object is either seen as new and stays, or is gone and written again. Blocking; call from async
+    code with `asyncio.to_thread`.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, data: bytes) -> str:
+        """Store the bytes unless they are there; return their SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
         self.put_proved(data, sha256)
         return sha256
 
     def put_proved(self, data: bytes, sha256: str) -> None:
+        """Store bytes whose SHA-256 was just computed, unless they are there."""
         path = self._path("bytes", sha256)
         with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
             if not _renewed(path) or path.stat().st_size != len(data):
                 _write(path, data)
 
     def get(self, sha256: str) -> bytes:
+        """The bytes, after their SHA-256 was compared."""
         path = self._path("bytes", sha256)
         data = _read(path, None)
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
@@ -96,11 +76,13 @@ class LocalObjects(ObjectStore):
         return data
 
     def has(self, sha256: str) -> bool:
+        """Whether raw bytes of this name are there; nothing is proved."""
         path = self._path("bytes", sha256)
         with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
             return _renewed(path)
 
     def put_field(self, field: Field) -> str:
+        """Store the values unless they are there; return the field digest."""
         path = self._path("fields", field.digest)
         with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
             if not _renewed(path):
@@ -108,10 +90,11 @@ class LocalObjects(ObjectStore):
         return field.digest
 
     def get_field(self, grid: Grid, variable: str, level: int, valid_time: datetime, digest: str) -> Field:
+        """The field whose values have this digest."""
         path = self._path("fields", digest)
         values = np.empty(grid.shape, dtype=np.float32)
         stream = _read(path, values.nbytes + _SLACK_BYTES)
-        if not _decoded(stream, values.reshape(-1)):
+        if not filled(stream, values.reshape(-1)):
             _discard(path, "it is not one pcodec stream of the grid", f"{len(stream)} bytes", f"shape {grid.shape}")
         field = Field.of(grid, variable, level, valid_time, values)
         if field.digest != digest:
@@ -147,12 +130,25 @@ class LocalObjects(ObjectStore):
         return self._root / kind / digest[:2] / digest
 
 
-def open_object_store(url: str) -> LocalObjects:
+def load_field_set(store: ObjectStore, grid: Grid, sha256: str) -> Fields:
+    """The fields of a set by (variable, level), each proved by its digest."""
+    document = json.loads(store.get(sha256))
+    if document["grid"] != grid.name:
+        raise StoreUnavailable("field set is on another grid", found=document["grid"], expected=grid.name)
+    return {
+        (row["variable"], row["level"]): store.get_field(
+            grid, row["variable"], row["level"], datetime.fromisoformat(row["valid_time"]), row["sha256"]
+        )
+        for row in document["fields"]
+    }
+
+
+def open_object_store(url: str) -> ObjectStore:
     """The store that `BAROGRAPH_OBJECT_STORE` names."""
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc or not parts.path:
         raise ConfigurationInvalid("object store not supported", found=url, expected="file:///<folder>")
-    return LocalObjects(Path(unquote(parts.path)))
+    return ObjectStore(Path(unquote(parts.path)))
 
 
 @contextmanager
@@ -215,23 +211,6 @@ def _read(path: Path, most_bytes: int | None) -> bytes:
             return path.read_bytes()
     _discard(path, "it is too long", f"{size} bytes", f"at most {most_bytes}")
     raise AssertionError("unreachable")
-
-
-def _decoded(stream: bytes, into: np.ndarray) -> bool:
-    """Fill `into`; false unless the stream ends exactly with it."""
-    try:
-        progress = standalone.simple_decompress_into(stream, into)
-    except RuntimeError:
-        return False
-    return progress.finished and progress.n_processed == into.size and not _ends_early(stream, into.size)
-
-
-def _ends_early(stream: bytes, size: int) -> bool:
-    """Whether the stream is complete without its last byte, so that something was appended."""
-    try:
-        return standalone.simple_decompress_into(stream[:-1], np.empty(size, dtype=np.float32)).finished
-    except RuntimeError:
-        return False
 
 
 def _discard(path: Path, why: str, found: str, expected: str) -> None:

@@ -12,7 +12,7 @@ import zstandard
 
 from adapters.chunk_child import decoded
 from adapters.chunk_decoder import ChunkDecoder, Codec
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from benchmarks.timing import Row, Table, best_seconds
 from benchmarks.world import one_lead_layout, packed, triple
 from weather.faults import DecodeFailed
@@ -20,7 +20,7 @@ from weather.faults import DecodeFailed
 
 def tables() -> list[Table]:
     """Both codecs at both sizes, and what a bad chunk costs."""
-    with tempfile.TemporaryDirectory() as folder, ChunkDecoder(LocalObjects(Path(folder))) as decoder:
+    with tempfile.TemporaryDirectory() as folder, ChunkDecoder(ObjectStore(Path(folder))) as decoder:
         return [_table(decoder, grid) for grid in ("0p25", "5p625")]
 
 

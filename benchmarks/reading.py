@@ -22,7 +22,7 @@ from adapters.clock import SystemClock
 from adapters.egress import Egress
 from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, ForecastReader, VerifiedManifest
 from adapters.miner_client import MinerClient, store_url
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.transfer import AccessTokens, Transfer, TransferBudget
 from benchmarks.store_server import served
 from benchmarks.timing import Row, Table
@@ -46,7 +46,7 @@ def _tables(grid: str) -> list[Table]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store, triples = write_store(folder / "miner", grid)
         url = stack.enter_context(served(folder / "miner"))
-        objects = LocalObjects(folder / "objects")
+        objects = ObjectStore(folder / "objects")
         decoder = stack.enter_context(ChunkDecoder(objects))
         roads = Roads(url, store, triples, objects, folder / "objects", decoder)
         return [roads.compared(), roads.shares()]
@@ -59,7 +59,7 @@ class Roads:
     url: str
     store: Store
     triples: dict[tuple[str, int], Triple]
-    objects: LocalObjects
+    objects: ObjectStore
     folder: Path
     decoder: ChunkDecoder
 

@@ -19,7 +19,7 @@ from adapters.clock import Clock
 from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
-from adapters.object_store import LocalObjects, storage_faults
+from adapters.object_store import ObjectStore, storage_faults
 from miner.forecasts import Fields, Forecaster
 from miner.settings import MinerSettings
 from protocol.messages import ForecastRequestData, InputObject
@@ -38,7 +38,7 @@ class Library:
     def __init__(self, settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> None:
         self._settings, self._decoder, self._clock = settings, decoder, clock
         self._climatology = ZarrClimatology(settings.climatology_url)
-        self._objects = LocalObjects(settings.data_dir / "objects")
+        self._objects = ObjectStore(settings.data_dir / "objects")
         self._index = settings.data_dir / "inputs"
         self._fetching = threading.Lock()
         self.decode = decoder.decode_any

@@ -48,7 +48,7 @@ from adapters.grib_decoder import GribDecoder
 from adapters.ledger.engine import Ledger
 from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
-from adapters.object_store import LocalObjects, open_object_store
+from adapters.object_store import ObjectStore, open_object_store
 from adapters.reanalysis import ZarrReanalysis
 from adapters.round_backend import RoundBackend
 from adapters.transfer import TransferBudget
@@ -85,7 +85,7 @@ class Wiring:
         return SystemClock()
 
     @cached_property
-    def store(self) -> LocalObjects:
+    def store(self) -> ObjectStore:
         return open_object_store(self.settings.object_store)
 
     @cached_property

@@ -11,18 +11,18 @@ import zstandard
 from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.hostile_miner import LAYOUT, T0, encoded, field_values
 from weather import faults
 
 
 @pytest.fixture(scope="module")
-def decoder_store(tmp_path_factory: pytest.TempPathFactory) -> LocalObjects:
-    return LocalObjects(tmp_path_factory.mktemp("objects"))
+def decoder_store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
+    return ObjectStore(tmp_path_factory.mktemp("objects"))
 
 
 @pytest.fixture(scope="module")
-def decoder(decoder_store: LocalObjects) -> Iterator[ChunkDecoder]:
+def decoder(decoder_store: ObjectStore) -> Iterator[ChunkDecoder]:
     with ChunkDecoder(decoder_store) as one:
         yield one
 
@@ -77,7 +77,7 @@ CHUNK_FAULTS: dict[str, tuple[str, bytes, type[faults.Fault]]] = {
 }
 
 
-def decode(decoder: ChunkDecoder, store: LocalObjects, codec: str, body: bytes) -> np.ndarray:
+def decode(decoder: ChunkDecoder, store: ObjectStore, codec: str, body: bytes) -> np.ndarray:
     members = {"variable": "t", "level": 500, "lead_hours": 6, "sha256": store.put(body), "codec": codec}
     chunk = FetchedChunk.model_validate(members)
     return decoder.decode_field(LAYOUT, chunk, T0 + timedelta(hours=6)).values
@@ -85,7 +85,7 @@ def decode(decoder: ChunkDecoder, store: LocalObjects, codec: str, body: bytes) 
 
 @pytest.mark.parametrize("act", CHUNK_FAULTS)
 def test_a_committed_chunk_that_is_no_field_is_refused_and_the_decoder_goes_on(
-    act: str, decoder: ChunkDecoder, decoder_store: LocalObjects
+    act: str, decoder: ChunkDecoder, decoder_store: ObjectStore
 ) -> None:
     codec, body, expected = CHUNK_FAULTS[act]
     with pytest.raises(faults.Fault) as raised:
@@ -94,22 +94,22 @@ def test_a_committed_chunk_that_is_no_field_is_refused_and_the_decoder_goes_on(
     assert np.array_equal(decode(decoder, decoder_store, "pcodec", GOOD_PCODEC), VALUES)
 
 
-def test_children_that_can_not_even_start_are_our_fault(decoder_store: LocalObjects) -> None:
+def test_children_that_can_not_even_start_are_our_fault(decoder_store: ObjectStore) -> None:
     with ChunkDecoder(decoder_store, memory_mib=16) as starved, pytest.raises(faults.InternalError):
         decode(starved, decoder_store, "pcodec", GOOD_PCODEC)
 
 
-def test_missing_cells_are_counted(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
+def test_missing_cells_are_counted(decoder: ChunkDecoder, decoder_store: ObjectStore) -> None:
     with pytest.raises(faults.IncompleteForecast) as raised:
         decode(decoder, decoder_store, "pcodec", encoded(HOLES, "pcodec"))
     assert (raised.value.found, raised.value.expected) == ("29 finite cells", "32 cells")
 
 
-def test_both_codecs_give_the_same_field(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
+def test_both_codecs_give_the_same_field(decoder: ChunkDecoder, decoder_store: ObjectStore) -> None:
     assert np.array_equal(decode(decoder, decoder_store, "zstd", GOOD_ZSTD), VALUES)
 
 
-def test_negative_zero_becomes_zero(decoder: ChunkDecoder, decoder_store: LocalObjects) -> None:
+def test_negative_zero_becomes_zero(decoder: ChunkDecoder, decoder_store: ObjectStore) -> None:
     values = np.zeros_like(VALUES)
     values[0, 0] = -0.0
     assert not np.signbit(decode(decoder, decoder_store, "zstd", encoded(values, "zstd"))).any()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.forecast_reader import CommittedForecast, FetchedObjects, ForecastReader
 from adapters.miner_client import MinerClient
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.transfer import TransferBudget
 from protocol.canonical import J
 from tests.hostile_miner import (
@@ -50,16 +50,16 @@ def miner(server: Server) -> HostileMiner:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalObjects:
-    return LocalObjects(tmp_path)
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path)
 
 
 @pytest.fixture
-def reader(store: LocalObjects) -> ForecastReader:
+def reader(store: ObjectStore) -> ForecastReader:
     return reader_of(store, QUICK)
 
 
-def reader_of(store: LocalObjects, budget: TransferBudget) -> ForecastReader:
+def reader_of(store: ObjectStore, budget: TransferBudget) -> ForecastReader:
     egress = loopback()
     return ForecastReader(MinerClient(REQUEST_KEY, VALIDATOR.hotkey, egress, egress.clock), store, budget)
 
@@ -75,7 +75,7 @@ async def fetch(reader: ForecastReader, server: Server, miner: HostileMiner, lea
 
 
 async def test_an_honest_forecast_is_read_once_and_decoded_to_its_fields(
-    reader: ForecastReader, store: LocalObjects, server: Server, miner: HostileMiner
+    reader: ForecastReader, store: ObjectStore, server: Server, miner: HostileMiner
 ) -> None:
     fetched = await fetch(reader, server, miner)
     with ChunkDecoder(store) as decoder:
@@ -90,7 +90,7 @@ async def test_an_honest_forecast_is_read_once_and_decoded_to_its_fields(
 
 
 async def test_manifest_and_metadata_are_kept_by_digest(
-    reader: ForecastReader, store: LocalObjects, server: Server, miner: HostileMiner
+    reader: ForecastReader, store: ObjectStore, server: Server, miner: HostileMiner
 ) -> None:
     verified = await reader.verify_manifest(committed(server, miner))
     assert store.get(verified.sha256) == miner.served["manifest.json"]
@@ -121,7 +121,7 @@ async def test_other_bytes_to_a_second_get_are_never_seen(
 
 
 async def test_a_fault_of_one_object_leaves_the_others(
-    reader: ForecastReader, store: LocalObjects, server: Server, miner: HostileMiner
+    reader: ForecastReader, store: ObjectStore, server: Server, miner: HostileMiner
 ) -> None:
     bad = bytes(miner.manifest.entry(LAYOUT.chunk_path("t", 850, 6)).size)
     miner.served[LAYOUT.chunk_path("t", 850, 6)] = bad
@@ -149,7 +149,7 @@ async def test_an_object_that_was_absent_is_read_in_the_next_attempt_and_no_othe
 
 
 async def test_what_is_not_there_when_the_round_ends_is_too_slow(
-    store: LocalObjects, server: Server, miner: HostileMiner
+    store: ObjectStore, server: Server, miner: HostileMiner
 ) -> None:
     reader = reader_of(store, TransferBudget(lead_round_seconds=0.0))
     fetched = await fetch(reader, server, miner)
@@ -157,7 +157,7 @@ async def test_what_is_not_there_when_the_round_ends_is_too_slow(
 
 
 async def test_a_round_of_manifest_and_metadata_has_its_own_budget(
-    store: LocalObjects, server: Server, miner: HostileMiner
+    store: ObjectStore, server: Server, miner: HostileMiner
 ) -> None:
     reader = reader_of(store, TransferBudget(manifest_round_seconds=0.0))
     with pytest.raises(faults.TransferSlow):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
-from adapters.object_store import LocalObjects, open_object_store, storage_faults
+from adapters.object_store import ObjectStore, open_object_store, storage_faults
 from weather.faults import ConfigurationInvalid, DiskFull, StoreUnavailable
 from weather.fields import Field
 from weather.grids import Grid
@@ -28,8 +28,8 @@ DATA = bytes(range(256)) * 40
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalObjects:
-    return LocalObjects(tmp_path)
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path)
 
 
 def _only_file(root: Path) -> Path:
@@ -37,7 +37,7 @@ def _only_file(root: Path) -> Path:
     return path
 
 
-def test_bytes_are_kept_under_their_digest(store: LocalObjects, tmp_path: Path) -> None:
+def test_bytes_are_kept_under_their_digest(store: ObjectStore, tmp_path: Path) -> None:
     digest = store.put(DATA)
     assert digest == sha256(DATA).hexdigest()
     assert _only_file(tmp_path) == tmp_path / "bytes" / digest[:2] / digest
@@ -46,7 +46,7 @@ def test_bytes_are_kept_under_their_digest(store: LocalObjects, tmp_path: Path) 
     assert not store.has("0" * 64)
 
 
-def test_a_field_is_kept_under_the_digest_of_its_content(store: LocalObjects, tmp_path: Path) -> None:
+def test_a_field_is_kept_under_the_digest_of_its_content(store: ObjectStore, tmp_path: Path) -> None:
     digest = store.put_field(FIELD)
     assert digest == "ec483419c812119dfb9422f13ff2c3af1dd49a100a68d89b02cd7e0272f849ad"
     assert _only_file(tmp_path) == tmp_path / "fields" / digest[:2] / digest
@@ -55,32 +55,32 @@ def test_a_field_is_kept_under_the_digest_of_its_content(store: LocalObjects, tm
     assert (field.digest, field.unit, field.valid_time) == (digest, "K", VALID_TIME)
 
 
-def test_twenty_writers_of_one_object_all_succeed_and_leave_one(store: LocalObjects, tmp_path: Path) -> None:
+def test_twenty_writers_of_one_object_all_succeed_and_leave_one(store: ObjectStore, tmp_path: Path) -> None:
     with ThreadPoolExecutor(20) as threads:
         digests = set(threads.map(store.put, [DATA] * 20))
     assert digests == {sha256(DATA).hexdigest()}
     assert _only_file(tmp_path).read_bytes() == DATA
 
 
-def test_a_second_put_writes_nothing(store: LocalObjects, tmp_path: Path) -> None:
+def test_a_second_put_writes_nothing(store: ObjectStore, tmp_path: Path) -> None:
     store.put(DATA)
     inode = _only_file(tmp_path).stat().st_ino
     store.put(DATA)
     assert _only_file(tmp_path).stat().st_ino == inode
 
 
-def test_a_torn_object_is_mended_by_the_next_put(store: LocalObjects, tmp_path: Path) -> None:
+def test_a_torn_object_is_mended_by_the_next_put(store: ObjectStore, tmp_path: Path) -> None:
     digest = store.put(DATA)
     _only_file(tmp_path).write_bytes(DATA[:100])
     store.put(DATA)
     assert store.get(digest) == DATA
 
 
-def test_a_writer_killed_while_writing_leaves_no_object(store: LocalObjects, tmp_path: Path) -> None:
+def test_a_writer_killed_while_writing_leaves_no_object(store: ObjectStore, tmp_path: Path) -> None:
     program = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom adapters.object_store import LocalObjects\n"
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom adapters.object_store import ObjectStore\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
-        "LocalObjects(Path(sys.argv[1])).put(bytes(range(256)) * 40)\n"
+        "ObjectStore(Path(sys.argv[1])).put(bytes(range(256)) * 40)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -94,7 +94,7 @@ def test_a_writer_killed_while_writing_leaves_no_object(store: LocalObjects, tmp
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "extended"])
-def test_damaged_bytes_are_refused_and_deleted(store: LocalObjects, tmp_path: Path, damage: str) -> None:
+def test_damaged_bytes_are_refused_and_deleted(store: ObjectStore, tmp_path: Path, damage: str) -> None:
     digest = store.put(DATA)
     path = _only_file(tmp_path)
     path.write_bytes({"flipped": b"\x01" + DATA[1:], "truncated": DATA[:-1], "extended": DATA + b"\0"}[damage])
@@ -122,7 +122,7 @@ def _zeros(count: int, dtype: type = np.float32) -> bytes:
         pytest.param(lambda stream: _zeros(12, np.float64), id="float64"),
     ],
 )
-def test_a_damaged_field_is_refused_and_deleted(store: LocalObjects, tmp_path: Path, damaged) -> None:
+def test_a_damaged_field_is_refused_and_deleted(store: ObjectStore, tmp_path: Path, damaged) -> None:
     digest = store.put_field(FIELD)
     path = _only_file(tmp_path)
     path.write_bytes(damaged(path.read_bytes()))
@@ -135,23 +135,23 @@ def test_a_damaged_field_is_refused_and_deleted(store: LocalObjects, tmp_path: P
 BOMB = """
 import resource, sys
 from pathlib import Path
-from tests.activities.test_object_store import GRID, VALID_TIME, LocalObjects, StoreUnavailable
+from tests.activities.test_object_store import GRID, VALID_TIME, ObjectStore, StoreUnavailable
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    LocalObjects(Path(sys.argv[1])).get_field(GRID, "2t", 0, VALID_TIME, sys.argv[2])
+    ObjectStore(Path(sys.argv[1])).get_field(GRID, "2t", 0, VALID_TIME, sys.argv[2])
 except StoreUnavailable:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_a_bomb_of_1_6_gigabytes_of_zeros_is_refused_within_64_mib(store: LocalObjects, tmp_path: Path) -> None:
+def test_a_bomb_of_1_6_gigabytes_of_zeros_is_refused_within_64_mib(store: ObjectStore, tmp_path: Path) -> None:
     digest = store.put_field(FIELD)
     _only_file(tmp_path).write_bytes(_zeros(400_000_000))
     ended = subprocess.run([sys.executable, "-c", BOMB, str(tmp_path), digest], capture_output=True, check=True)
     assert int(ended.stdout) < 64 * 1024
 
 
-def test_an_absent_object_and_a_full_disk_are_our_faults(store: LocalObjects) -> None:
+def test_an_absent_object_and_a_full_disk_are_our_faults(store: ObjectStore) -> None:
     with pytest.raises(StoreUnavailable, match="No such file"):
         store.get("0" * 64)
     with pytest.raises(DiskFull), storage_faults():
@@ -161,11 +161,11 @@ def test_an_absent_object_and_a_full_disk_are_our_faults(store: LocalObjects) ->
 def test_a_root_that_is_a_file_is_our_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable):
-        LocalObjects(tmp_path / "file").put(DATA)
+        ObjectStore(tmp_path / "file").put(DATA)
 
 
 @pytest.mark.parametrize("name", ["", "../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"])
-def test_only_a_digest_is_a_name(store: LocalObjects, name: str) -> None:
+def test_only_a_digest_is_a_name(store: ObjectStore, name: str) -> None:
     with pytest.raises(ValueError, match="not a SHA-256"):
         store.get(name)
 

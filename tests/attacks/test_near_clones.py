@@ -16,7 +16,7 @@ from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import faults_of
 from adapters.ledger.values import ReceivedCommitment
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from tests.activities.validator.world import VALIDATOR, Opened, Validator, do
 from tests.attacks.forecasts import NEAR_COPIES
@@ -103,7 +103,7 @@ def test_a_near_copy_loses_its_run_when_three_runs_prove_it_and_its_owner_nothin
     worlds = [World(tmp_path / f"{day}", days_later=day) for day in range(3)]
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     upgrade(url)
-    with Ledger(url) as ledger, ChunkDecoder(store := LocalObjects(tmp_path / "objects")) as decoder:
+    with Ledger(url) as ledger, ChunkDecoder(store := ObjectStore(tmp_path / "objects")) as decoder:
         keys = tuple(miner.key for miner in cast(worlds[0]))
         validator = Validator(ledger, store, Catalog(worlds[0].grids), miners=keys)
         validator = validator.with_defaults(grid="attacked", hotkeys_per_address=None)

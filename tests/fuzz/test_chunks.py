@@ -20,7 +20,7 @@ from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] 
 from adapters.child import ChildFailed, ChildPool, ChildRefused
 from adapters.chunk_child import REQUEST
 from adapters.chunk_decoder import CHILD, CHILD_CPU_SECONDS, CHILD_MEMORY_MIB, CHILD_WALL_SECONDS, ChunkDecoder, Codec
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.fuzz.mutations import changed_bytes
 from tests.fuzz.profiles import bounded
 from weather.faults import DecodedSizeRefused, DecodeFailed
@@ -85,7 +85,7 @@ def pool() -> Iterator[ChildPool]:
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChunkDecoder]:
-    with ChunkDecoder(LocalObjects(tmp_path_factory.mktemp("objects"))) as decoder:
+    with ChunkDecoder(ObjectStore(tmp_path_factory.mktemp("objects"))) as decoder:
         yield decoder
 
 

@@ -36,7 +36,7 @@ from adapters.catalog import Catalog
 from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import ScoreFact
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.identity import PrivateKey
 from protocol.messages import InitMetadata, input_data_hash
 from protocol.registry import Registry
@@ -74,10 +74,10 @@ class Planet:
     truthless: Mapping[datetime, Collection[int]] = field(default_factory=dict)
     grid: str = GRID
     asked: list[str] = field(default_factory=list)
-    store: LocalObjects = field(init=False)
+    store: ObjectStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = LocalObjects(self.root / "objects")
+        self.store = ObjectStore(self.root / "objects")
         self.catalog = Catalog(written_grid(self.root / "grids"))
         self.keys = {key.hotkey: key for key in map(key_of, range(self.count))}
         self.seats = list(self.keys.values())

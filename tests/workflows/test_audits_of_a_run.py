@@ -27,7 +27,7 @@ from adapters.ledger import audits, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.values import ReceivedCommitment, ResponseStep
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.temporal_client import workflow_runner
 from protocol.audits import AuditPlan, AuditSecret
 from protocol.commitment import Commitment
@@ -59,7 +59,7 @@ def sealed_run(ledger: Ledger, folder: Path, now: datetime) -> tuple[Validator, 
     keys = tuple(PrivateKey.from_bytes(bytes([number, 7] * 16)) for number in range(MINERS))
     init_time = now.replace(hour=now.hour - now.hour % 6, minute=0, second=0, microsecond=0)
     defaults = replace(DEFAULTS, hotkeys_per_address=None, min_window=timedelta(0))
-    validator = Validator(ledger, LocalObjects(folder), clock=FixedClock(now), miners=keys, defaults=defaults)
+    validator = Validator(ledger, ObjectStore(folder), clock=FixedClock(now), miners=keys, defaults=defaults)
     opened = validator.open(ForecastRunInput(init_time=init_time))
     run_id = opened.run.run_id
     with ledger.begin() as session:

@@ -24,7 +24,7 @@ from adapters.ledger import facts, responses
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.temporal_client import workflow_runner
 from adapters.witness import Witness
 from protocol.names import audits_workflow_id
@@ -89,7 +89,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     url = f"sqlite:///{tmp_path}/ledger.db"
     upgrade(url)
     with Ledger(url) as ledger, running() as server:
-        store, catalog = LocalObjects(tmp_path / "objects"), tiny_catalog(tmp_path)
+        store, catalog = ObjectStore(tmp_path / "objects"), tiny_catalog(tmp_path)
         clock = FixedClock(T0 + timedelta(hours=4))
         validator = Validator(ledger, store, catalog, clock, (MINER,), DEFAULTS)
         server.app = miner = HostileMiner()

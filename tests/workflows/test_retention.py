@@ -19,7 +19,7 @@ from activities.faults import FaultInterceptor
 from activities.messages.retention import RetentionInput, RetentionResult
 from activities.retention import LedgerRetention
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.temporal_client import workflow_runner
 from workflows.failures import FAILURE_TYPES
 from workflows.retention import PAGES, Retention
@@ -31,7 +31,7 @@ class Validator:
     def __init__(self, folder: Path, env: WorkflowEnvironment, page: int) -> None:
         upgrade(f"sqlite:///{folder}/ledger.db")
         self.root, self.env, self.page = folder / "objects", env, page
-        self.store, self.ledger = LocalObjects(self.root), Ledger(f"sqlite:///{folder}/ledger.db")
+        self.store, self.ledger = ObjectStore(self.root), Ledger(f"sqlite:///{folder}/ledger.db")
 
     async def put(self, data: bytes, days_ago: float) -> None:
         digest = self.store.put(data)

@@ -11,7 +11,7 @@ import pytest
 from adapters.grib_decoder import GribDecoder, values_on
 from adapters.grib_messages import cut_messages
 from adapters.inputs import fetch_fields, keep_bundle
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.messages import input_data_hash
 from tests.activities.archives.real_files import (
     ALL_LEVELS,
@@ -50,7 +50,7 @@ async def test_known_channels_become_fields_and_objects(
     first: RangeServer, client: httpx.AsyncClient, decoder: GribDecoder, tmp_path: Path
 ) -> None:
     channels = [(name, level) for name in ("z", "t", "u", "v") for level in LEVELS] + [("msl", 0), ("2t", 0)]
-    store = LocalObjects(tmp_path / "objects")
+    store = ObjectStore(tmp_path / "objects")
     fetched = await fetch_fields(archive_of(client, first.url), decoder, store, COARSE, CYCLE, LEAD, channels)
     assert [(field.variable, field.level) for field in fetched.fields] == channels
     assert {field.valid_time for field in fetched.fields} == {CYCLE + timedelta(hours=LEAD)}
@@ -109,7 +109,7 @@ async def test_a_message_of_another_field_is_refused_by_its_keys(
 ) -> None:
     renamed = idx.replace(":TMP:500 mb:", ":TMP:x:").replace(":TMP:550 mb:", ":TMP:500 mb:")
     (first.root / f"{PATH}.idx").write_text(renamed)
-    store = LocalObjects(tmp_path / "objects")
+    store = ObjectStore(tmp_path / "objects")
     with pytest.raises(SourceCorrupt, match=r"not hold the channel once.*isobaricInhPa', 550.*expected.*, 500"):
         await fetch_fields(archive_of(client, first.url), decoder, store, COARSE, CYCLE, LEAD, SMALL)
 

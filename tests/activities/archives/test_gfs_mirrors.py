@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from adapters.grib_decoder import GribDecoder
 from adapters.http_answers import Patience
 from adapters.inputs import fetch_fields, keep_bundle
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.archives.real_files import (
     COARSE,
     CYCLE,
@@ -126,7 +126,7 @@ async def test_the_bundle_digest_is_equal_from_two_mirrors_and_after_the_store_i
 ) -> None:
     digests = set()
     for number, server in enumerate((first, second)):
-        store = LocalObjects(tmp_path / str(number))
+        store = ObjectStore(tmp_path / str(number))
         fetched = await fetch_fields(archive_of(client, server.url), decoder, store, COARSE, CYCLE, LEAD, SMALL)
         digests.add(keep_bundle(store, COARSE.name, fetched.fields))
     assert len(digests) == 1

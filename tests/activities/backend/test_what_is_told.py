@@ -17,7 +17,7 @@ from adapters.ledger import commitments
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import OutboxRow
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ScoreFact
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.facts import facts_digest
 from protocol.merkle import tree_hash
@@ -31,7 +31,7 @@ RUN, CLOSED = "forecast/2026-11-22T18Z", T0 + timedelta(days=20)
 
 @pytest.fixture
 def validator(ledger: Ledger, tmp_path: Path) -> Validator:
-    return Validator(ledger, LocalObjects(tmp_path / "objects")).with_defaults(round_backend=True)
+    return Validator(ledger, ObjectStore(tmp_path / "objects")).with_defaults(round_backend=True)
 
 
 def told(validator: Validator, operation: str) -> dict[str, Any]:

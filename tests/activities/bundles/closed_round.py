@@ -9,7 +9,7 @@ from activities.messages.run import AdvanceRun, CloseRun, SealRun
 from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.values import ScoreFact
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.weight_inputs import BASELINE
 from tests.activities.dossiers.judged_run import DAVE, FINAL, GRID, JudgedRun, commit, voided, write_grid
 from tests.activities.validator.test_audit_records import record, take
@@ -25,7 +25,7 @@ def play(folder: Path) -> JudgedRun:
     """Open, commit, seal, audit, score, close; then an epoch over this round and the next one."""
     upgrade(url := f"sqlite:///{folder / 'ledger.db'}")
     with Ledger(url) as ledger:
-        objects, catalog = LocalObjects(folder / "objects"), Catalog(write_grid(folder / "grids"))
+        objects, catalog = ObjectStore(folder / "objects"), Catalog(write_grid(folder / "grids"))
         validator = Validator(ledger, objects, catalog, miners=(ALICE, BOB, CAROL, DAVE))
         validator = validator.with_defaults(grid=GRID, hotkeys_per_address=None)
         opened = validator.open(LIVE)

@@ -30,7 +30,7 @@ from adapters.forecast_reader import FetchedObjects, ObjectFault, VerifiedManife
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import facts_of
 from adapters.ledger.values import FaultRecord, ScoreFact
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.layout import Layout
@@ -60,7 +60,7 @@ class JudgedRun:
     """Where the run is, and under which id."""
 
     ledger_url: str
-    objects: LocalObjects
+    objects: ObjectStore
     grids: Path
     run_id: str
 
@@ -77,7 +77,7 @@ class JudgedRun:
 
 def play(folder: Path) -> JudgedRun:
     """Open, commit, seal, score and close."""
-    url, objects = f"sqlite:///{folder / 'ledger.db'}", LocalObjects(folder / "objects")
+    url, objects = f"sqlite:///{folder / 'ledger.db'}", ObjectStore(folder / "objects")
     upgrade(url)
     with Ledger(url) as ledger:
         catalog = Catalog(write_grid(folder / "grids"))

@@ -21,7 +21,7 @@ from adapters.dossier_file import verify
 from adapters.ledger import views
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of, record_facts
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.identity import PrivateKey
 from tests.activities.dossiers.judged_run import ALICE, BOB, CAROL, DAVE, EVE, FRANK, HOLE, RERUN, JudgedRun, play
 from tests.activities.dossiers.unpacked import Unpacked, broken, write
@@ -174,7 +174,7 @@ def test_facts_that_changed_since_the_close_are_no_proof_of_it(tmp_path: Path) -
 
 
 def test_a_dossier_that_lacks_its_bytes_is_not_written(run: JudgedRun, tmp_path: Path) -> None:
-    empty = replace(run, objects=LocalObjects(tmp_path / "objects"))
+    empty = replace(run, objects=ObjectStore(tmp_path / "objects"))
     shutil.copytree(run.grids.parent / "objects", tmp_path / "objects")
     shutil.rmtree(tmp_path / "objects" / "fields")
     with pytest.raises(StoreUnavailable):

@@ -21,7 +21,7 @@ from adapters.clock import FixedClock, SystemClock
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from miner.activities import MinerActivities
 from miner.host import hosted, open_premises
 from miner.inputs import Library
@@ -76,7 +76,7 @@ def decoder() -> Iterator[GribDecoder]:
 @pytest.fixture(scope="session")
 def objects(archive_url: str, decoder: GribDecoder, tmp_path_factory: pytest.TempPathFactory) -> list[InputObject]:
     """What the validator fetched as inputs."""
-    store = LocalObjects(tmp_path_factory.mktemp("validator"))
+    store = ObjectStore(tmp_path_factory.mktemp("validator"))
 
     async def fetch() -> list[InputObject]:
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -20,7 +20,7 @@ from adapters.clock import SystemClock
 from adapters.egress import Egress
 from adapters.forecast_reader import CommittedForecast, ForecastReader
 from adapters.miner_client import MinerClient
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from miner.host import run
 from miner.settings import MinerSettings
 from protocol.commitment import Commitment
@@ -89,7 +89,7 @@ async def test_forecast_is_made_pushed_served_and_still_there_after_a_restart(
             answer, _ = await client.poll_commitment(miner, call.job_id)
             assert isinstance(answer, KerchunkCompleted)
             commitment = Commitment.parse(answer.commitment)
-            reader = ForecastReader(client, LocalObjects(tmp_path / "validator"))
+            reader = ForecastReader(client, ObjectStore(tmp_path / "validator"))
             await reader.verify_manifest(CommittedForecast(miner, commitment, LAYOUT))
     assert [received.digest for received in validator.received] == [commitment.digest]
 

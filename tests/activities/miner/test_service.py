@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 import pytest
 
 from adapters.forecast_reader import CommittedForecast, ForecastReader
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.messages import (
@@ -144,7 +144,7 @@ async def test_committed_forecast_is_verified_and_read_by_a_validator(make_stage
         commitment = Commitment.parse(answer.commitment)
         assert answer.verification_hash == commitment.root
         client.checked_token(miner, answer)
-        reader = ForecastReader(client, LocalObjects(tmp_path / "validator"))
+        reader = ForecastReader(client, ObjectStore(tmp_path / "validator"))
         await reader.verify_manifest(CommittedForecast(miner, commitment, LAYOUT))
         stored = await client.deliver_receipt(miner, receipt_of(VALIDATOR, commitment, on.clock))
     assert stored.status == "stored"

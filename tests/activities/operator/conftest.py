@@ -9,7 +9,7 @@ import pytest
 
 from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.operator.scene import Scene
 from tests.activities.validator.world import ALICE, BOB, CAROL, GRID, Validator
 from tests.databases import ledger, ledger_url, migrated_url, postgres, sqlite_template
@@ -29,7 +29,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 @pytest.fixture
 def validator(ledger: Ledger, tmp_path: Path, catalog: Catalog) -> Validator:
-    return Validator(ledger, LocalObjects(tmp_path / "objects"), catalog, miners=(ALICE, BOB, CAROL))
+    return Validator(ledger, ObjectStore(tmp_path / "objects"), catalog, miners=(ALICE, BOB, CAROL))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.operator.scene import LEADS, MINERS, VERBS, Scene
 from tests.activities.validator.world import ALICE, BOB, CAROL, T0, Validator
 from weather.cases import case_set
@@ -36,7 +36,7 @@ SCOPES = {"rerun": ["lead", "pass", "miner", "miner lead", "variable", ""], "ski
 def validator(sqlite_template: Path, tmp_path: Path, catalog: Catalog) -> Validator:
     path = tmp_path / "ledger.db"
     path.write_bytes(sqlite_template.read_bytes())
-    store = LocalObjects(tmp_path / "objects")
+    store = ObjectStore(tmp_path / "objects")
     return Validator(Ledger(f"sqlite:///{path}"), store, catalog, miners=(ALICE, BOB, CAROL))
 
 

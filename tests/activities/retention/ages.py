@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from adapters.ledger.runs import advance_run, close_run, open_run
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.names import run_id
 from tests.activities.ledger.builders import closing, new_run
 
@@ -49,7 +49,7 @@ class Past:
         close_run(session, self.run_id, end)
 
 
-def put_ago(store: LocalObjects, root: Path, days: float, put: Callable[[], str], kind: str = "bytes") -> str:
+def put_ago(store: ObjectStore, root: Path, days: float, put: Callable[[], str], kind: str = "bytes") -> str:
     """An object as old as that; answers its key."""
     digest = put()
     at = days_ago(days).timestamp()

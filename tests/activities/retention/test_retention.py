@@ -24,7 +24,7 @@ from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import set_window
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow, WeightVectorRow
 from adapters.ledger.values import ResponseStep
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.ledger.builders import entry, window
 from tests.activities.retention.ages import NOW, Past, days_ago, put_ago
 from weather.fields import Field
@@ -110,12 +110,12 @@ def stored(ledger: Ledger, past: Iterable[Past | Weights]) -> None:
             one.store(session)
 
 
-def keys(store: LocalObjects) -> set[str]:
+def keys(store: ObjectStore) -> set[str]:
     return {one.key for one in store.listed("", 1000)}
 
 
 @pytest.mark.parametrize("case", NEEDED)
-def test_what_is_needed_is_never_marked(ledger: Ledger, store: LocalObjects, root: Path, case: str) -> None:
+def test_what_is_needed_is_never_marked(ledger: Ledger, store: ObjectStore, root: Path, case: str) -> None:
     past, age = NEEDED[case]
     stored(ledger, past)
     put_ago(store, root, age, lambda: store.put(b"needed"))
@@ -125,7 +125,7 @@ def test_what_is_needed_is_never_marked(ledger: Ledger, store: LocalObjects, roo
 
 @pytest.mark.parametrize("case", UNNEEDED)
 def test_what_nothing_needs_is_deleted_after_a_week_of_grace(
-    ledger: Ledger, store: LocalObjects, root: Path, case: str
+    ledger: Ledger, store: ObjectStore, root: Path, case: str
 ) -> None:
     past, age = UNNEEDED[case]
     stored(ledger, past)
@@ -138,7 +138,7 @@ def test_what_nothing_needs_is_deleted_after_a_week_of_grace(
     assert len(keys(store)) == 1
 
 
-def test_what_a_row_of_the_ledger_names_stays(ledger: Ledger, store: LocalObjects, root: Path) -> None:
+def test_what_a_row_of_the_ledger_names_stays(ledger: Ledger, store: ObjectStore, root: Path) -> None:
     put = {
         word: put_ago(store, root, 300, lambda word=word: store.put(word.encode()))
         for word in ("call", "bundle", "store")
@@ -158,7 +158,7 @@ def test_what_a_row_of_the_ledger_names_stays(ledger: Ledger, store: LocalObject
 
 @pytest.mark.parametrize("again", ["put", "has"])
 def test_who_needs_a_marked_object_again_takes_its_mark_away(
-    ledger: Ledger, store: LocalObjects, root: Path, again: str
+    ledger: Ledger, store: ObjectStore, root: Path, again: str
 ) -> None:
     key = put_ago(store, root, 60, lambda: store.put(b"shared"))
     retention = LedgerRetention(ledger, store)
@@ -170,7 +170,7 @@ def test_who_needs_a_marked_object_again_takes_its_mark_away(
 
 
 def test_what_is_unneeded_once_more_has_its_days_of_grace_once_more(
-    ledger: Ledger, store: LocalObjects, root: Path
+    ledger: Ledger, store: ObjectStore, root: Path
 ) -> None:
     retention = LedgerRetention(ledger, store)
     for number, age in enumerate((60, 1, 60)):
@@ -180,7 +180,7 @@ def test_what_is_unneeded_once_more_has_its_days_of_grace_once_more(
     assert (early[1].objects, late[1].objects) == (0, 1)
 
 
-def test_a_lost_answer_deletes_nothing_twice_and_pages_meet(ledger: Ledger, store: LocalObjects, root: Path) -> None:
+def test_a_lost_answer_deletes_nothing_twice_and_pages_meet(ledger: Ledger, store: ObjectStore, root: Path) -> None:
     for number in range(7):
         put_ago(store, root, 60, lambda number=number: store.put(b"%d" % number))
     retention = LedgerRetention(ledger, store, page=3)
@@ -191,7 +191,7 @@ def test_a_lost_answer_deletes_nothing_twice_and_pages_meet(ledger: Ledger, stor
 
 
 def test_a_dry_run_tells_what_a_real_run_does_and_writes_nothing(
-    ledger: Ledger, store: LocalObjects, root: Path
+    ledger: Ledger, store: ObjectStore, root: Path
 ) -> None:
     for number in range(5):
         put_ago(store, root, 60, lambda number=number: store.put(b"x" * number))
@@ -204,7 +204,7 @@ def test_a_dry_run_tells_what_a_real_run_does_and_writes_nothing(
 
 
 @pytest.mark.parametrize("act", ["put", "put_field", "has", "delete"])
-def test_deletion_and_a_put_of_the_same_object_wait_for_each_other(store: LocalObjects, root: Path, act: str) -> None:
+def test_deletion_and_a_put_of_the_same_object_wait_for_each_other(store: ObjectStore, root: Path, act: str) -> None:
     kind = "fields" if act == "put_field" else "bytes"
     key = put_ago(store, root, 60, lambda: store.put_field(FIELD) if kind == "fields" else store.put(b"raced"), kind)
     path, digest = root / kind / key.partition("/")[2][:2] / key.partition("/")[2], key.partition("/")[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.ledger.engine import Ledger
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.validator.world import Validator
 from tests.databases import ledger, ledger_url, migrated_url, postgres, sqlite_template
 from tests.workflows.dev_server import dev_server
@@ -17,12 +17,12 @@ __all__ = ["ledger", "ledger_url", "migrated_url", "postgres", "sqlite_template"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalObjects:
-    return LocalObjects(tmp_path / "objects")
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path / "objects")
 
 
 @pytest.fixture
-def validator(ledger: Ledger, store: LocalObjects) -> Validator:
+def validator(ledger: Ledger, store: ObjectStore) -> Validator:
     return Validator(ledger, store)
 
 

@@ -13,7 +13,7 @@ from activities.auditor import StoreAuditor
 from activities.messages.audits import Audit, AuditObjects, ObjectsAudited
 from adapters.clock import SystemClock
 from adapters.forecast_reader import ForecastReader
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from tests.activities.validator.tiny import QUICK, Post, tiny_catalog
 from tests.hostile_miner import LAYOUT, MINER, HostileMiner, Override, Server, running
@@ -51,7 +51,7 @@ class Auditing:
 
 
 @pytest.fixture
-async def auditing(server: Server, store: LocalObjects, tmp_path: Path) -> Auditing:
+async def auditing(server: Server, store: ObjectStore, tmp_path: Path) -> Auditing:
     server.app = miner = HostileMiner()
     post = Post(server, miner, store, tiny_catalog(tmp_path), Witness(SystemClock()))
     return Auditing(post, (await post.verified()).store)

@@ -18,7 +18,7 @@ from activities.messages.miner import CommitmentRecorded
 from activities.messages.run import AdoptChild, Announce, Sealed
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.values import ReceivedCommitment
-from adapters.object_store import LocalObjects, ObjectStore
+from adapters.object_store import ObjectStore
 from adapters.temporal_client import connect, workflow_runner
 from protocol.commitment import Commitment
 from protocol.names import miner_workflow_id
@@ -55,7 +55,7 @@ def seal(store: ObjectStore, **recorded: CommitmentRecorded) -> Sealed:
     return Sealed(commitments=kept, accepted=len(recorded))
 
 
-async def test_waiting_children_hear_of_the_seal_and_of_moved_deadlines(client: Client, store: LocalObjects) -> None:
+async def test_waiting_children_hear_of_the_seal_and_of_moved_deadlines(client: Client, store: ObjectStore) -> None:
     run, keys = "forecast/2026-11-22T00Z", (ALICE.hotkey, BOB.hotkey, CAROL.hotkey)
     alice, bob = [await start(client, run, key) for key in keys[:2]]
     children = TemporalChildren(client, store)
@@ -70,7 +70,7 @@ async def test_waiting_children_hear_of_the_seal_and_of_moved_deadlines(client: 
     await do(children.announce, sealed)
 
 
-async def test_a_child_is_adopted_with_its_result_once_it_is_completed(client: Client, store: LocalObjects) -> None:
+async def test_a_child_is_adopted_with_its_result_once_it_is_completed(client: Client, store: ObjectStore) -> None:
     run = "forecast/2026-11-22T06Z"
     child, children = await start(client, run, ALICE.hotkey), TemporalChildren(client, store)
     adopt = AdoptChild(workflow_id=child.id)
@@ -82,7 +82,7 @@ async def test_a_child_is_adopted_with_its_result_once_it_is_completed(client: C
     assert Told.model_validate((await do(children.adopt_child, adopt)).result) == told
 
 
-async def test_a_child_that_was_ended_is_to_be_started_again(client: Client, store: LocalObjects) -> None:
+async def test_a_child_that_was_ended_is_to_be_started_again(client: Client, store: ObjectStore) -> None:
     child = await start(client, "forecast/2026-11-22T12Z", ALICE.hotkey)
     await child.terminate()
     adopt = AdoptChild(workflow_id=child.id)

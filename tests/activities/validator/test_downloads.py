@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from activities import documents
 from adapters.clock import SystemClock
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.witness import Kind, Witness
 from tests.activities.validator.tiny import BYSTANDER, Post, tiny_catalog
 from tests.hostile_miner import LAYOUT, MINER, HostileMiner, Server, running, signed
@@ -35,7 +35,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def post(server: Server, store: LocalObjects, tmp_path: Path) -> Post:
+def post(server: Server, store: ObjectStore, tmp_path: Path) -> Post:
     server.app = miner = HostileMiner()
     return Post(server, miner, store, tiny_catalog(tmp_path), Witness(SystemClock()))
 

@@ -16,7 +16,7 @@ from activities.messages.base import PassName
 from activities.messages.scoring import ScoreEntrants, TruthReady
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.ledger.values import ScoreFact
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from tests.activities.validator.forecasts import LAYOUT, PLANET, RULES, RUN, Desk, copied_gfs, fields_of
 from tests.activities.validator.world import GRID, T0, do
 from weather.faults import InternalError
@@ -29,7 +29,7 @@ ALL = LAYOUT.fields()
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    store = LocalObjects(tmp_path_factory.mktemp("objects"))
+    store = ObjectStore(tmp_path_factory.mktemp("objects"))
     with ChunkDecoder(store) as decoder:
         yield Desk(store, decoder)
 

@@ -14,7 +14,7 @@ from activities import documents
 from activities.messages.base import Ref
 from activities.messages.miner import DeliverReceipt, MinerAnswer, PollCommitment
 from adapters.clock import FixedClock
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from protocol.commitment import Commitment
 from protocol.names import format_time
@@ -49,7 +49,7 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def post(server: Server, store: LocalObjects, tmp_path: Path, clock: FixedClock) -> Post:
+def post(server: Server, store: ObjectStore, tmp_path: Path, clock: FixedClock) -> Post:
     server.app = miner = HostileMiner()
     return Post(server, miner, store, tiny_catalog(tmp_path), Witness(clock))
 

@@ -21,7 +21,7 @@ from adapters.ledger.commitments import record_commitment, sealed_commitments
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ReceivedCommitment
 from adapters.log_client import LogClient
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.log import ReceiptedCommitment, SealedCommitments, equivocations
@@ -94,7 +94,7 @@ def north(validator: Validator) -> Iterator[Side]:
 def south(sqlite_template: Path, tmp_path: Path) -> Iterator[Side]:
     file = shutil.copy(sqlite_template, tmp_path / "south.db")
     with running() as server, Ledger(f"sqlite:///{file}") as ledger:
-        yield Side(SOUTH, Validator(ledger, LocalObjects(tmp_path / "south")), server)
+        yield Side(SOUTH, Validator(ledger, ObjectStore(tmp_path / "south")), server)
 
 
 async def test_who_commits_to_two_forecasts_is_guilty_at_both_validators(north: Side, south: Side) -> None:

@@ -16,7 +16,7 @@ from activities.messages.base import Ref
 from activities.messages.scoring import ChunkMiner, TruthReady
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.forecast_reader import FetchedObjects
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from protocol.facts import fact_document
 from tests.activities.validator.forecasts import (
     DAY1_LEADS,
@@ -45,7 +45,7 @@ LEAD = 48
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    store = LocalObjects(tmp_path_factory.mktemp("objects"))
+    store = ObjectStore(tmp_path_factory.mktemp("objects"))
     with ChunkDecoder(store) as decoder:
         yield Desk(store, decoder)
 

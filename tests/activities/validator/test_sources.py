@@ -23,10 +23,9 @@ from adapters.archive_server.app import archive_app
 from adapters.archive_server.world import PlanetWorld
 from adapters.climatology import ZarrClimatology
 from adapters.clock import FixedClock
-from adapters.field_sets import Fields, load_field_set
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
-from adapters.object_store import LocalObjects
+from adapters.object_store import Fields, ObjectStore, load_field_set
 from adapters.reanalysis import ZarrReanalysis
 from protocol.messages import InitMetadata, input_data_hash
 from tests.activities.validator.forecasts import CATALOG, LAYOUT, PLANET, RULES, RUN
@@ -68,7 +67,7 @@ class Acquirer:
     url: str
     client: httpx.AsyncClient
     decoder: GribDecoder
-    store: LocalObjects
+    store: ObjectStore
     at: datetime = LATER
     gfs_entrant: bool = False
     beats: int = 0
@@ -102,7 +101,7 @@ class Acquirer:
 
 
 @pytest.fixture
-async def acquirer(archive_url: str, decoder: GribDecoder, store: LocalObjects) -> AsyncIterator[Acquirer]:
+async def acquirer(archive_url: str, decoder: GribDecoder, store: ObjectStore) -> AsyncIterator[Acquirer]:
     async with httpx.AsyncClient(trust_env=False) as client:
         acquirer = Acquirer(archive_url, client, decoder, store)
         await acquirer.trouble()

@@ -25,7 +25,7 @@ from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import advance_run, close_run, open_run
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
 from adapters.ledger.values import GroupScore, RoundScore
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.sinks.file import FileSink
 from adapters.sinks.port import Submitted, WeightSink
 from protocol.identity import PrivateKey
@@ -102,7 +102,7 @@ class Scene:
 
     def __init__(self, ledger: Ledger, folder: Path) -> None:
         self.ledger, self.folder, self.clock = ledger, folder, FixedClock(closed_at(FIRST))
-        self.store, self.sink, self.signals = LocalObjects(folder / "objects"), ScriptedSink(), Signals()
+        self.store, self.sink, self.signals = ObjectStore(folder / "objects"), ScriptedSink(), Signals()
         self.miners: dict[str, dict[str, Any]] = {}
         self.rules = WeightsRules(
             network="test",
