@@ -13,7 +13,6 @@ from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.ledger import clones, facts, jobs, runs
 from adapters.ledger.engine import Ledger
-from adapters.ledger.near_clones import near_clone_faults
 from adapters.ledger.values import FaultRecord, JobStep
 from adapters.object_store import ObjectStore
 from weather.faults import ActivityTimeout
@@ -79,7 +78,7 @@ class LedgerScoreRecords(ScoreRecords):
             return []
         found = documents.get_model(self._store, Likeness, request.likeness.sha256)
         run = runs.changed_run(session, request.run.run_id)
-        return near_clone_faults(session, run, found, request.at)
+        return clones.near_clone_faults(session, run, found, request.at)
 
 
 _JOB = {"pass_name", "lead_hours", "generation", "at"}

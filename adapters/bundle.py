@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.catalog import Catalog
-from adapters.dossier import run_leaves, run_log, signed_head
+from adapters.dossier import run_leaves, run_log
 from adapters.ledger import log
 from adapters.ledger.audits import audits_of
 from adapters.ledger.commitments import commitments_of
@@ -63,7 +63,7 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
         raise PrerequisiteMissing("only a round that closed with scores has a bundle", found=run and run.outcome)
     call, deadline = ForecastRequestData.parse(archive.store.get(run.call_document)), run.commit_deadline
     assert deadline is not None
-    head = signed_head(session, archive.key, run.network, archive.now)
+    head = log.signed_head(session, archive.key, run.network, archive.now)
     entries = [
         RosterEntry(**{name: getattr(row, name) for name in RosterEntry.model_fields})
         for row in roster_of(session, run_id)

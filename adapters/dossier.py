@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +17,7 @@ from adapters.catalog import Catalog
 from adapters.clock import Clock, SystemClock
 from adapters.dossier_file import write_archive
 from adapters.ledger import log
-from adapters.ledger.commitments import commitment_of
+from adapters.ledger.commitments import commitment_of, head_of
 from adapters.ledger.facts import facts_of, faults_of
 from adapters.ledger.run_record import run_record
 from adapters.ledger.runs import get_run
@@ -35,7 +34,6 @@ from protocol.log import SignedHead
 from protocol.manifest import Manifest
 from protocol.merkle import leaf_hash, subset_proof
 from protocol.messages import CommitmentData
-from protocol.receipt import TreeHead, sign_tree_head
 from weather.faults import ConfigurationInvalid, LedgerConflict, PrerequisiteMissing
 from weather.round_score import decide_close
 from weather.score_spec import GATE
@@ -162,17 +160,10 @@ def run_log(session: Session, leaves: Iterable[LogLeafRow], head: SignedHead, gr
     )
 
 
-def signed_head(session: Session, key: PrivateKey, network: str, now: datetime) -> SignedHead:
-    """The log as it is now."""
-    size, root = log.size_and_root(session)
-    head = TreeHead(network=network, validator=key.hotkey, tree_size=size, root_hash=root, recorded_at=now)
-    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(key, head))
-
-
 def _log(origin: Origin) -> RunLog:
     leaves = run_leaves(origin.session, origin.run_id)
     head = _head(origin, max(leaves[-1].leaf_index, origin.stored.leaf_index))
-    return run_log(origin.session, leaves, head, origin.stored.tree_head.tree_size)
+    return run_log(origin.session, leaves, head, origin.stored.head.tree_head.tree_size)
 
 
 def _head(origin: Origin, last: int) -> SignedHead:
@@ -181,9 +172,9 @@ def _head(origin: Origin, last: int) -> SignedHead:
     heads, index = select(ReceiptRow).join(CommitmentRow, same), CommitmentRow.leaf_index
     receipt = origin.session.scalars(heads.where(index >= last).order_by(index).limit(1)).first()
     if receipt is None and origin.key is not None:
-        return signed_head(origin.session, origin.key, origin.run.network, origin.clock.now())
+        return log.signed_head(origin.session, origin.key, origin.run.network, origin.clock.now())
     receipt = receipt or origin.session.scalars(heads.order_by(index.desc()).limit(1)).one()
-    return SignedHead.of_value({"tree_head": receipt.tree_head, "tree_head_signature": receipt.tree_head_signature})
+    return head_of(receipt)
 
 
 def _proved(kind: type[Proved[D]], leaves: list[tuple[bool, bytes]]) -> Proved[D]:

@@ -21,7 +21,6 @@ from protocol.identity import PrivateKey
 from protocol.log import ConsistencyProof, InclusionProof, LogEntries, SealedCommitments, SignedHead
 from protocol.names import parse_run_id
 from protocol.problems import Refusal
-from protocol.receipt import TreeHead, sign_tree_head
 from weather.faults import PlatformFault
 
 
@@ -34,15 +33,7 @@ class PublishedLog:
     def head(self, _: Request) -> SignedHead:
         """The head of the log as it is now."""
         with self._ledger.read() as session:
-            size, root = log.size_and_root(session)
-        head = TreeHead(
-            network=self._network,
-            validator=self._key.hotkey,
-            tree_size=size,
-            root_hash=root,
-            recorded_at=self._clock.now(),
-        )
-        return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(self._key, head))
+            return log.signed_head(session, self._key, self._network, self._clock.now())
 
     def entries(self, request: Request) -> LogEntries:
         """Entries `start` to `end`, both included."""

@@ -1,4 +1,7 @@
-"""Fields that several miners of a run have bit for bit; the database compares and counts, so that few rows are read."""
+"""Miners that copy others: bit for bit in one run, or nearly over a season of runs.
+
+The database compares and counts fields, so that few rows are read.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ from datetime import datetime
 from sqlalchemy import Subquery, Text, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
+from adapters.ledger.commitments import leaf_order
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.scores import ScoreFactRow
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.tables.scores import LikenessRow, ScoreFactRow
 from adapters.ledger.values import FaultRecord
-from protocol.clones import Copy, exact_clones
-from weather.faults import ExactClone
+from protocol.clones import exact_clones
+from weather.faults import ExactClone, NearClone
+from weather.near_clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, near_copies
 from weather.score_spec import GATE
 
 _FIELD = (ScoreFactRow.hotkey, ScoreFactRow.lead_hours, ScoreFactRow.variable, ScoreFactRow.level)
@@ -32,7 +38,44 @@ def clone_faults(
         return []
     if not (copied := _copied(session, run_id, inputs())):
         return []
-    return [_fault(run_id, copy, at) for copy in exact_clones(copied, _scored(session, run_id))]
+    return [
+        FaultRecord(
+            run_id=run_id,
+            hotkey=copy.hotkey,
+            code=ExactClone.__name__,
+            cause=ExactClone.cause,
+            effect="W",
+            detail=f"fields of an earlier commitment, most of them of {copy.owner}",
+            found=f"{copy.copied} of {copy.scored} scored fields",
+            expected="less than a tenth",
+            recorded_at=at,
+        )
+        for copy in exact_clones(copied, _scored(session, run_id))
+    ]
+
+
+def near_clone_faults(session: Session, run: ForecastRunRow, found: Likeness, at: datetime) -> list[FaultRecord]:
+    """Keep the evidence of a run; `NearClone` for the later leaf of each pair that a season of it proves."""
+    session.merge(LikenessRow(run_id=run.run_id, likeness=found.model_dump_json()))
+    order = leaf_order(session, run.run_id)
+    copies: dict[str, tuple[str, NearCopy]] = {}
+    for pair in near_copies([*_season(session, run), found]):
+        owner, copy = sorted((pair.one, pair.other), key=order.__getitem__)
+        copies.setdefault(copy, (owner, pair))
+    return [
+        FaultRecord(
+            run_id=run.run_id,
+            hotkey=copy,
+            code=NearClone.__name__,
+            cause=NearClone.cause,
+            effect="W",
+            detail=f"its own part is that of {owner}, which committed earlier",
+            found=f"similarity {pair.similarity:.3f} over {pair.runs} runs and {pair.components} fields",
+            expected=f"less than {THRESHOLD}",
+            recorded_at=at,
+        )
+        for copy, (owner, pair) in copies.items()
+    ]
 
 
 def _copied(session: Session, run_id: str, inputs: Collection[str]) -> dict[str, Counter[str]]:
@@ -46,8 +89,7 @@ def _copied(session: Session, run_id: str, inputs: Collection[str]) -> dict[str,
         .distinct()
         .subquery()
     )
-    owner = select(CommitmentRow.leaf_index, CommitmentRow.hotkey).where(CommitmentRow.run_id == run_id)
-    owners = {row[0]: row[1] for row in session.execute(owner)}
+    owners = {leaf: hotkey for hotkey, leaf in leaf_order(session, run_id).items()}
     copied: dict[str, Counter[str]] = {}
     counted = select(later.c.hotkey, later.c.leaf, func.count()).group_by(later.c.hotkey, later.c.leaf)
     for hotkey, leaf, count in session.execute(counted):
@@ -73,18 +115,22 @@ def _owned(run_id: str, inputs: Collection[str]) -> Subquery:
 def _scored(session: Session, run_id: str) -> dict[str, int]:
     fields = select(*_FIELD).where(ScoreFactRow.run_id == run_id, ScoreFactRow.variable != GATE).distinct().subquery()
     counted = select(fields.c.hotkey, func.count()).group_by(fields.c.hotkey)
-    return {row[0]: row[1] for row in session.execute(counted)}
+    return dict(session.execute(counted).all())
 
 
-def _fault(run_id: str, copy: Copy, at: datetime) -> FaultRecord:
-    return FaultRecord(
-        run_id=run_id,
-        hotkey=copy.hotkey,
-        code=ExactClone.__name__,
-        cause=ExactClone.cause,
-        effect="W",
-        detail=f"fields of an earlier commitment, most of them of {copy.owner}",
-        found=f"{copy.copied} of {copy.scored} scored fields",
-        expected="less than a tenth",
-        recorded_at=at,
+def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
+    """Evidence of the runs before, the latest last; in a campaign, of its own."""
+    other, prefix = ForecastRunRow, run.run_id.rpartition("/")[0]
+    chosen = (
+        select(LikenessRow.likeness)
+        .join(other, other.run_id == LikenessRow.run_id)
+        .where(
+            other.network == run.network,
+            other.run_id.startswith(f"{prefix}/"),
+            other.score_spec_digest == run.score_spec_digest,
+            other.init_time < run.init_time,
+        )
+        .order_by(other.init_time.desc())
+        .limit(SEASON_RUNS - 1)
     )
+    return [Likeness.model_validate_json(found) for found in session.scalars(chosen)][::-1]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from adapters.ledger import log
 from adapters.ledger.events import Change, record_event
-from adapters.ledger.log import append_leaf, last_leaf_proof, root
 from adapters.ledger.roster import require_member
 from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.commitments import CommitmentRow, ReceiptRow
-from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import Commitment, ReceivedCommitment, RecordedCommitment
 from protocol.identity import PrivateKey
-from protocol.log import ReceiptedCommitment, SealedCommitments
+from protocol.log import ReceiptedCommitment, SealedCommitments, SignedHead
 from protocol.names import format_stamp, miner_workflow_id, parse_stamp
-from protocol.receipt import CommitmentEntry, Receipt, TreeHead, sign_receipt, sign_tree_head
+from protocol.receipt import CommitmentEntry, Receipt, sign_receipt
 from weather.faults import CommitmentLate
 
 
@@ -35,9 +34,11 @@ def record_commitment(session: Session, key: PrivateKey, received: ReceivedCommi
     if run.status != "pending":
         raise CommitmentLate(f"run {run.run_id} is sealed")
     recorded = _append(session, key, received)
-    _store(session, recorded)
-    _report(session, run, recorded)
-    return recorded
+    hotkey, digest = commitment.hotkey, commitment.digest
+    data = {"miner": hotkey, "commitment_digest": digest, "leaf_index": recorded.leaf_index}
+    subject = miner_workflow_id(run.run_id, hotkey)
+    record_event(session, run, Change("forecast.committed", subject, "0", recorded.received_at, data))
+    return recorded.model_copy(update={"created": True})
 
 
 def commitment_of(session: Session, run_id: str, hotkey: str) -> RecordedCommitment | None:
@@ -69,77 +70,53 @@ def sealed_commitments(session: Session, run_id: str) -> SealedCommitments:
     return SealedCommitments(run_id=run_id, commitments=tuple(receipted))
 
 
-# long: two documents are filled
 def _append(session: Session, key: PrivateKey, received: ReceivedCommitment) -> RecordedCommitment:
-    commitment, stamp = received.commitment, parse_stamp(format_stamp(received.received_at))
+    commitment = received.commitment
     entry = CommitmentEntry(
         network=commitment.network,
         run_id=commitment.run_id,
         hotkey=commitment.hotkey,
         commitment_digest=commitment.digest,
-        received_at=stamp,
+        received_at=parse_stamp(format_stamp(received.received_at)),
         channel=received.channel,
     )
-    leaf = append_leaf(session, entry, commitment.hotkey)
+    leaf = log.append_leaf(session, entry, commitment.hotkey)
     receipt = Receipt(validator=key.hotkey, leaf_index=leaf.leaf_index, entry=entry)
-    head = TreeHead(
-        network=commitment.network,
-        validator=key.hotkey,
-        tree_size=leaf.leaf_index + 1,
-        root_hash=root(leaf.peaks),
-        recorded_at=stamp,
+    same = entry.model_dump(include={"run_id", "hotkey", "commitment_digest"})
+    times = entry.model_dump(include={"received_at", "channel"})
+    row = CommitmentRow(
+        **same, **times, commitment=commitment.value, signature=received.signature, leaf_index=leaf.leaf_index
     )
-    return RecordedCommitment(
-        commitment=commitment,
-        signature=received.signature,
-        commitment_digest=commitment.digest,
-        leaf_index=leaf.leaf_index,
-        received_at=stamp,
-        channel=received.channel,
-        receipt=receipt,
+    receipted = ReceiptRow(
+        **same,
+        receipt=receipt.value,
         receipt_signature=sign_receipt(key, receipt),
-        tree_head=head,
-        tree_head_signature=sign_tree_head(key, head),
-        inclusion_proof=tuple(last_leaf_proof(session, leaf)),
-        created=True,
+        inclusion_proof=log.last_leaf_proof(session, leaf),
+        **log.signed_head(session, key, commitment.network, entry.received_at).value,
     )
-
-
-def _store(session: Session, recorded: RecordedCommitment) -> None:
-    key = {"run_id": recorded.commitment.run_id, "hotkey": recorded.commitment.hotkey}
-    same = ("commitment_digest", "signature", "received_at", "channel", "leaf_index")
-    session.add(
-        CommitmentRow(**key, commitment=recorded.commitment.value, **{name: getattr(recorded, name) for name in same})
-    )
+    session.add(row)
     session.flush()
-    session.add(
-        ReceiptRow(
-            **key,
-            commitment_digest=recorded.commitment_digest,
-            receipt=recorded.receipt.value,
-            receipt_signature=recorded.receipt_signature,
-            tree_head=recorded.tree_head.value,
-            tree_head_signature=recorded.tree_head_signature,
-            inclusion_proof=list(recorded.inclusion_proof),
-        )
-    )
+    session.add(receipted)
+    return _recorded(row, receipted)
 
 
-def _report(session: Session, run: ForecastRunRow, recorded: RecordedCommitment) -> None:
-    hotkey = recorded.commitment.hotkey
-    data = {"miner": hotkey, "commitment_digest": recorded.commitment_digest, "leaf_index": recorded.leaf_index}
-    change = Change("forecast.committed", miner_workflow_id(run.run_id, hotkey), "0", recorded.received_at, data)
-    record_event(session, run, change)
+def head_of(receipt: ReceiptRow) -> SignedHead:
+    """The head of the log that left with a receipt."""
+    return SignedHead.of_value({"tree_head": receipt.tree_head, "tree_head_signature": receipt.tree_head_signature})
+
+
+def leaf_order(session: Session, run_id: str) -> dict[str, int]:
+    """By hotkey the leaf of its commitment: the lower one came earlier."""
+    chosen = select(CommitmentRow.hotkey, CommitmentRow.leaf_index).where(CommitmentRow.run_id == run_id)
+    return dict(session.execute(chosen).all())
 
 
 def _recorded(row: CommitmentRow, receipt: ReceiptRow) -> RecordedCommitment:
-    same = ("signature", "commitment_digest", "leaf_index", "received_at", "channel")
-    signatures = ("receipt_signature", "tree_head_signature")
     return RecordedCommitment(
         commitment=Commitment.of_value(row.commitment),
+        signature=row.signature,
         receipt=Receipt.of_value(receipt.receipt),
-        tree_head=TreeHead.of_value(receipt.tree_head),
+        receipt_signature=receipt.receipt_signature,
+        head=head_of(receipt),
         inclusion_proof=tuple(receipt.inclusion_proof),
-        **{name: getattr(row, name) for name in same},
-        **{name: getattr(receipt, name) for name in signatures},
     )

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from adapters.ledger.commitments import leaf_order
 from adapters.ledger.insertion import absent, insert_if_absent
-from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow, ScoreFactRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
@@ -99,8 +99,7 @@ def _earlier_runs(session: Session, run: ForecastRunRow) -> list[str]:
 def _verified(session: Session, key: PassKey, lead_hours: int) -> tuple[dict[Part, dict[int, str]], dict[str, int]]:
     """Digests of the fields by miner and variable, and by level; and the leaf of each miner."""
     fact = ScoreFactRow
-    leaves = select(CommitmentRow.hotkey, CommitmentRow.leaf_index).where(CommitmentRow.run_id == key.run_id)
-    by_miner = {row[0]: row[1] for row in session.execute(leaves)}
+    leaves = leaf_order(session, key.run_id)
     chosen = select(fact.hotkey, fact.variable, fact.level, fact.forecast_digest).where(
         fact.run_id == key.run_id,
         fact.pass_ == key.pass_,
@@ -110,9 +109,9 @@ def _verified(session: Session, key: PassKey, lead_hours: int) -> tuple[dict[Par
     )
     digests: dict[Part, dict[int, str]] = defaultdict(dict)
     for hotkey, variable, level, digest in session.execute(chosen):
-        if hotkey in by_miner:
+        if hotkey in leaves:
             digests[hotkey, variable][level] = digest
-    return digests, by_miner
+    return digests, leaves
 
 
 def _past_sums(

@@ -7,6 +7,7 @@ a new root nor the proof of the newest leaf reads any other row.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from itertools import accumulate, takewhile
 from typing import Any
 
@@ -14,9 +15,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from adapters.ledger.tables.commitments import LogLeafRow
-from protocol.log import MAX_BYTES, MAX_ENTRIES
+from protocol.identity import PrivateKey
+from protocol.log import MAX_BYTES, MAX_ENTRIES, SignedHead
 from protocol.merkle import Span, consistency_spans, inclusion_spans, root_of
-from protocol.receipt import LogEntry, entry_hash
+from protocol.receipt import LogEntry, TreeHead, entry_hash, sign_tree_head
 from weather.faults import LedgerConflict
 
 NEWEST = "newest leaf"
@@ -63,10 +65,12 @@ def last_leaf_proof(session: Session, row: LogLeafRow) -> list[str]:
     return [] if before is None else before.peaks[::-1]
 
 
-def size_and_root(session: Session) -> tuple[int, str]:
-    """How many leaves the log has, and the root over them."""
+def signed_head(session: Session, key: PrivateKey, network: str, at: datetime) -> SignedHead:
+    """The log as it is now, signed."""
     last = newest_leaf(session)
-    return (0, root_of([]).hex()) if last is None else (last.leaf_index + 1, root(last.peaks))
+    size, root_hash = (0, root_of([]).hex()) if last is None else (last.leaf_index + 1, root(last.peaks))
+    head = TreeHead(network=network, validator=key.hotkey, tree_size=size, root_hash=root_hash, recorded_at=at)
+    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(key, head))
 
 
 def entries(session: Session, start: int, end: int) -> list[dict[str, Any]]:

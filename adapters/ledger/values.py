@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from protocol.commitment import Commitment
 from protocol.facts import FaultRecord as FaultRecord
 from protocol.facts import ScoreFact as ScoreFact
-from protocol.receipt import CommitmentAnswer, Receipt, TreeHead
+from protocol.log import SignedHead
+from protocol.receipt import CommitmentAnswer, Receipt
 
 Outcome = Literal["closed", "closed_partial", "void"]
 Reason = Literal[
@@ -99,25 +100,31 @@ class RecordedCommitment(Value):
 
     commitment: Commitment
     signature: str
-    commitment_digest: str
-    leaf_index: int
-    received_at: AwareDatetime
-    channel: Literal["push", "pull"]
     receipt: Receipt
     receipt_signature: str
-    tree_head: TreeHead
-    tree_head_signature: str
+    head: SignedHead
     inclusion_proof: tuple[str, ...]
     created: bool = False
     stood: bool = False
+
+    @property
+    def commitment_digest(self) -> str:
+        return self.receipt.entry.commitment_digest
+
+    @property
+    def leaf_index(self) -> int:
+        return self.receipt.leaf_index
+
+    @property
+    def received_at(self) -> datetime:
+        return self.receipt.entry.received_at
 
     def answer(self, commit_deadline: datetime) -> CommitmentAnswer:
         """What the miner is told."""
         return CommitmentAnswer(
             receipt=self.receipt,
             receipt_signature=self.receipt_signature,
-            tree_head=self.tree_head,
-            tree_head_signature=self.tree_head_signature,
+            **dict(self.head),
             inclusion_proof=self.inclusion_proof,
             in_time=self.received_at <= commit_deadline,
         )

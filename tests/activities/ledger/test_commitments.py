@@ -42,7 +42,12 @@ def test_a_commitment_gets_a_receipt_that_holds_offline(ledger: Ledger) -> None:
     for index, one in enumerate(recorded, start=1):
         answer = one.answer(OPENED)
         assert broken_part(answer, VALIDATOR.hotkey) is None
-        assert (one.leaf_index, one.tree_head.tree_size, one.created, answer.in_time) == (index, index + 1, True, True)
+        assert (one.leaf_index, one.head.tree_head.tree_size, one.created, answer.in_time) == (
+            index,
+            index + 1,
+            True,
+            True,
+        )
         assert verify(VALIDATOR.hotkey, "receipt", one.receipt.canonical, one.receipt_signature)
 
 
@@ -125,7 +130,7 @@ def test_concurrent_miners_leave_no_gap_and_no_fork(ledger: Ledger) -> None:
     assert len(committed) == len(HOTKEYS)
     for one in recorded:
         assert broken_part(one.answer(OPENED), VALIDATOR.hotkey) is None
-        assert one.tree_head.root_hash == root_of(hashes[: one.leaf_index + 1]).hex()
+        assert one.head.tree_head.root_hash == root_of(hashes[: one.leaf_index + 1]).hex()
 
 
 def together(ledger: Ledger, values: list[ReceivedCommitment]) -> list[RecordedCommitment]:

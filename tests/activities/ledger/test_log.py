@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from adapters.ledger import log
 from adapters.ledger.engine import Ledger
 from protocol import merkle
 from protocol.log import MAX_BYTES
 from protocol.receipt import Intervention
-from tests.activities.ledger.builders import OPENED, RUN, prepare
+from tests.activities.ledger.builders import OPENED, RUN, VALIDATOR, prepare
 
 LEAVES = 70
 HASHES: list[bytes] = []
@@ -66,12 +67,17 @@ def test_every_leaf_is_proved_in_every_tree_that_has_it(filled: Ledger, size: in
     assert merkle.inclusion_holds(HASHES[index], (index, size), proof, root(size))
 
 
-def test_size_and_root_are_those_of_all_leaves(ledger: Ledger) -> None:
+def test_the_head_is_that_of_all_leaves(ledger: Ledger) -> None:
+    def head(session: Session) -> tuple[int, str]:
+        signed = log.signed_head(session, VALIDATOR, "test", OPENED)
+        assert signed.holds("test", VALIDATOR.hotkey)
+        return signed.tree_head.tree_size, signed.tree_head.root_hash
+
     with ledger.read() as session:
-        assert log.size_and_root(session) == (0, merkle.root_of([]).hex())
+        assert head(session) == (0, merkle.root_of([]).hex())
     hashes = fill(ledger, 5)
     with ledger.read() as session:
-        assert log.size_and_root(session) == (5, merkle.root_of(hashes).hex())
+        assert head(session) == (5, merkle.root_of(hashes).hex())
         proof = log.consistency_proof(session, 3, 5)
     assert proof == [part.hex() for part in merkle.consistency_proof(hashes, 3)]
 
