@@ -116,11 +116,10 @@ async def _limited(request: Request, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def health(status: str, key: PrivateKey, network: str, now: datetime) -> Response:
-    """Who answers, in which network, and the time of its clock."""
-    time = format_time(now.replace(microsecond=0))
-    own = {"protocol": [PROTOCOL], "hotkey": key.hotkey, "network": network, "time": time}
-    return JSONResponse({"status": status, **own})
+def health(status: str, key: PrivateKey, network: str, now: datetime, stale: datetime | None = None) -> Response:
+    """Who answers, in which network, the time of its clock, and since when no new round counts if that is long ago."""
+    times = {name: format_time(at.replace(microsecond=0)) for name, at in (("time", now), ("stale", stale)) if at}
+    return JSONResponse({"status": status, "protocol": [PROTOCOL], "hotkey": key.hotkey, "network": network, **times})
 
 
 def problem_of(

@@ -17,9 +17,10 @@ from adapters.ntp import ask_offset
 from weather.faults import ConfigurationInvalid, PlatformFault
 from workers.commitments import CommitmentSignals, LedgerCommitments
 from workers.log_service import PublishedLog, log_routes
+from workers.readiness import readiness
 from workers.true_clock import TrueClock
 from workers.validator_service import ServiceConfig, validator_app
-from workers.weight_sinks import weights_are_silent, weights_rules
+from workers.weight_sinks import weights_are_silent, weights_are_stale, weights_rules
 from workers.wiring import Wiring
 
 log = logging.getLogger("barograph.http")
@@ -56,19 +57,20 @@ async def keep_marking(mark: Callable[[], None], true_clock: TrueClock) -> None:
 def _app(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) -> ASGIApp:
     settings = wiring.settings
     local = settings.max_hotkeys_per_address is None
+    weights = (weights_rules(settings, wiring.hotkey.hotkey), wiring.ledger, wiring.clock)
     config = ServiceConfig(
         key=wiring.hotkey,
         network=settings.network,
         base_path=_base_path(wiring),
         posts_per_address=None if local else ServiceConfig.posts_per_address,
-        degraded=partial(
-            weights_are_silent, weights_rules(settings, wiring.hotkey.hotkey), wiring.ledger, wiring.clock
-        ),
+        degraded=partial(weights_are_silent, *weights),
+        stale_since=partial(weights_are_stale, *weights),
     )
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
     tell = CommitmentSignals(wiring.client, wiring.store).tell
     app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
-    return true_clock.guarding(app)
+    ready = readiness(wiring.ledger, wiring.store, wiring.client, wiring.clock)
+    return ready.beside(true_clock.guarding(app))
 
 
 def _base_path(wiring: Wiring) -> str:

@@ -57,7 +57,7 @@ OnCommitment = Callable[[RecordedCommitment, bool], Awaitable[None]]
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """Who answers, under which path, how many POSTs a minute (`None` is no limit), and whether health is degraded."""
+    """Who answers, under which path, how many POSTs a minute (`None` is no limit), and what health says of weights."""
 
     key: PrivateKey
     network: str
@@ -65,6 +65,7 @@ class ServiceConfig:
     posts_per_hotkey: int | None = 10
     posts_per_address: int | None = 120
     degraded: Callable[[], bool] = bool
+    stale_since: Callable[[], datetime | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,10 @@ class ValidatorService:
         try:
             await run_in_threadpool(self._commitments.probe)
             status = "degraded" if await run_in_threadpool(self._config.degraded) else "ok"
+            stale = await run_in_threadpool(self._config.stale_since)
         except PlatformFault as fault:
             return problem_of(request, fault)
-        return health(status, self._config.key, self._config.network, self._clock.now())
+        return health(status, self._config.key, self._config.network, self._clock.now(), stale)
 
     async def commitment(self, request: Request) -> Response:
         """Call 3: what cannot be tied to a sender is answered unsigned."""

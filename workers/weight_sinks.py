@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from activities.messages.weights import WeightsEpochInput
 from activities.weights import WeightsRules
 from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
-from adapters.ledger.weights import silent_epochs
+from adapters.ledger.weights import live_rounds, silent_epochs
 from adapters.round_backend import RoundBackend
 from adapters.sinks.bittensor import BittensorChain
 from adapters.sinks.chain import ChainSink
@@ -16,9 +16,11 @@ from adapters.sinks.file import FileSink
 from adapters.sinks.http import HttpSink
 from adapters.sinks.port import WeightSink
 from weather.faults import ConfigurationInvalid
+from weather.weights.window import counted_window, head
 from workers.settings import Settings
 
 MOST_SILENT = 2
+STALE_AFTER = timedelta(days=5)
 
 
 def weights_rules(settings: Settings, validator: str) -> WeightsRules:
@@ -43,6 +45,17 @@ def weights_are_silent(rules: WeightsRules, ledger: Ledger, clock: Clock) -> boo
     epoch = rules.resolve(WeightsEpochInput(), clock.now()).epoch
     with ledger.read() as session:
         return silent_epochs(session, rules.network, epoch) >= MOST_SILENT
+
+
+def weights_are_stale(rules: WeightsRules, ledger: Ledger, clock: Clock) -> datetime | None:
+    """When the last counted round was closed, if no new one counts for long; weights are emitted all the same."""
+    epoch = rules.resolve(WeightsEpochInput(), clock.now())
+    with ledger.read() as session:
+        rounds = live_rounds(session, rules.network, rules.rounds)
+    top, least = head(rounds, int(clock.now().timestamp())), rules.policy(epoch.epoch).policy.min_coverage_ppm
+    closed = [each.closed_at or 0 for each in counted_window(rounds, top, len(rounds), least)]
+    since = datetime.fromtimestamp(max(closed, default=0), UTC)
+    return since if closed and clock.now() - since >= STALE_AFTER else None
 
 
 def weight_sinks(settings: Settings) -> list[WeightSink]:

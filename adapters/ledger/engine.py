@@ -62,6 +62,11 @@ class Ledger:
             with self.read() as session:
                 require_head(session, self._log_head)
 
+    def require_ready(self) -> None:
+        """Refuse a ledger that cannot be written now, or that has another schema by now."""
+        with self.begin() as session:
+            require_current(session.connection())
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -15,7 +15,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.values import RecordedCommitment
 from protocol.tokens import Answer, verify_answer
 from tests.hostile_miner import MINER, STRANGER, VALIDATOR, Server, running
-from tests.validator_side import A_COMMITMENT, OTHER, Validator, ledger_file, push
+from tests.validator_side import A_COMMITMENT, DEADLINE, OTHER, Validator, ledger_file, push
 from workers.validator_service import validator_app
 
 
@@ -101,6 +101,8 @@ async def test_health_tells_who_answers_only_after_a_real_probe(validator: Valid
         well = await client.get(validator.url + "/v/health")
         validator.restart(degraded=lambda: True)
         silent = await client.get(validator.url + "/v/health")
+        validator.restart(degraded=bool, stale_since=lambda: DEADLINE)
+        stale = await client.get(validator.url + "/v/health")
         validator.records.down = True
         ill = await client.get(validator.url + "/v/health")
     assert (well.status_code, silent.status_code, silent.json()["status"]) == (200, 200, "degraded")
@@ -109,8 +111,9 @@ async def test_health_tells_who_answers_only_after_a_real_probe(validator: Valid
         "protocol": ["barograph/1"],
         "hotkey": VALIDATOR.hotkey,
         "network": "test",
-        "time": (validator.clock.now() - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": (validator.clock.now() - timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+    assert (stale.json()["status"], stale.json()["stale"]) == ("ok", DEADLINE.strftime("%Y-%m-%dT%H:%M:%SZ"))
     validator.refused(ill, "NotReady")
 
 

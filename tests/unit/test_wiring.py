@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from temporalio.client import Client
 
 from activities import signatures, task_queues
 from adapters.ledger.engine import upgrade
 from protocol.identity import PrivateKey
+from starter.ports import free_ports
 from weather.faults import ConfigurationInvalid, LedgerConflict
 from workers.http_side import http_side
 from workers.modes import QUEUES, queues
@@ -152,6 +154,19 @@ async def test_a_validator_that_is_not_in_its_registry_does_not_listen(made: Any
         async with http_side(wiring):
             pass
     assert refused.value.found == STRANGER.hotkey
+
+
+async def test_a_control_pod_says_what_it_lacks_beside_its_calls(made: Any, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    wiring = made(**of_mode(tmp_path, "control") | {"validator_port": port})
+    async with http_side(wiring), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        answers = [await client.get(path) for path in ("/live", "/ready", "/v/health")]
+    assert [answer.status_code for answer in answers] == [200, 503, 200]
+    assert {name: why == "ok" for name, why in answers[1].json().items()} == {
+        "ledger": True,
+        "temporal": False,
+        "object store": True,
+    }
 
 
 def test_a_ledger_that_lost_leaves_of_its_log_is_refused_before_anything_is_served(made: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from sqlalchemy import Engine, event
 
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
+from adapters.clock import FixedClock
 from adapters.ledger.engine import Ledger, upgrade
-from tests.activities.weights.scene import ALICE, BOB, FIRST, Scene
+from tests.activities.weights.scene import ALICE, BOB, FIRST, Scene, closed_at
 from weather.faults import SinkUnavailable, WeightsNotPublished
-from workers.weight_sinks import weights_are_silent
+from workers.weight_sinks import weights_are_silent, weights_are_stale
 
 HALVES = {ALICE: 0.8, BOB: 0.8}
 
@@ -162,6 +164,23 @@ def _silent_after(scene: Scene, number: int) -> bool:
         scene.weights.record_missed(missed)
     scene.epoch(number + 1)
     return weights_are_silent(scene.rules, scene.ledger, scene.clock)
+
+
+def test_without_a_new_counted_round_for_five_days_weights_are_stale_and_emitted_all_the_same(scene: Scene) -> None:
+    scene.register(ALICE)
+    assert weights_are_stale(scene.rules, scene.ledger, scene.clock) is None
+    scene.close(FIRST, {ALICE: 0.8})
+    scene.close(FIRST + 1, None)
+    scene.close(FIRST + 3, {ALICE: 0.8}, closed_at=closed_at(FIRST) + timedelta(days=1))
+    scene.clock = FixedClock(closed_at(FIRST) + timedelta(days=5, seconds=-1))
+    assert weights_are_stale(scene.rules, scene.ledger, scene.clock) is None
+    scene.clock.advance(timedelta(seconds=1))
+    assert weights_are_stale(scene.rules, scene.ledger, scene.clock) == closed_at(FIRST)
+    scene.play(120)
+    assert weights_are_stale(scene.rules, scene.ledger, scene.clock) == closed_at(FIRST)
+    scene.close(FIRST + 2, None)
+    scene.clock = FixedClock(closed_at(FIRST) + timedelta(days=6, seconds=-1))
+    assert weights_are_stale(scene.rules, scene.ledger, scene.clock) is None
 
 
 def test_weights_that_are_to_be_revealed_are_confirmed_in_a_later_epoch(scene: Scene) -> None:
