@@ -8,7 +8,6 @@ from temporalio import activity
 
 from activities import attempts, documents, downloads
 from activities.messages.audits import AuditObjects, ObjectNote, ObjectsAudited
-from activities.signatures.audits import Auditor
 from adapters import telemetry
 from adapters.catalog import Catalog
 from adapters.forecast_reader import CommittedForecast, ForecastReader
@@ -17,7 +16,7 @@ from adapters.witness import Witness
 from weather.faults import MinerFault
 
 
-class StoreAuditor(Auditor):
+class StoreAuditor:
     """Holds a request key, never the ledger or the secret."""
 
     def __init__(self, reader: ForecastReader, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:

@@ -14,7 +14,6 @@ from temporalio import activity
 from activities import documents
 from activities.messages.audits import Audit, AuditKey, AuditRecorded, AuditsDue, ObjectNote, RecordAudit, TakeAudits
 from activities.messages.run import Run
-from activities.signatures.audits import AuditRecords
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.ledger import audits, facts, log, runs, secrets
@@ -34,7 +33,7 @@ UNVERIFIED_PAUSE = timedelta(minutes=10)
 VERIFIED_BY = timedelta(hours=8)
 
 
-class LedgerAuditRecords(AuditRecords):
+class LedgerAuditRecords:
     """Blocking: runs in the thread pool of `control`, which alone can read the secret."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, key: PrivateKey) -> None:

@@ -12,7 +12,6 @@ from activities import documents
 from activities.messages.base import Message
 from activities.messages.miner import DeadlineMoved, MinerSealed
 from activities.messages.run import AdoptChild, Adopted, Announce
-from activities.signatures.runs import Children
 from adapters.object_store import ObjectStore
 from protocol.names import miner_workflow_id
 from weather.faults import ChildStillOpen
@@ -20,7 +19,7 @@ from weather.faults import ChildStillOpen
 ASK_AGAIN = timedelta(seconds=10)
 
 
-class TemporalChildren(Children):
+class TemporalChildren:
     """Asks the server, never the ledger."""
 
     def __init__(self, client: Client, store: ObjectStore) -> None:

@@ -11,7 +11,6 @@ from activities import attempts, documents
 from activities.messages.base import FaultNote
 from activities.messages.miner import ManifestVerified, VerifyManifest
 from activities.messages.scoring import FetchLead, LeadFetched
-from activities.signatures.miners import Downloads
 from adapters import instruments, telemetry
 from adapters.catalog import Catalog
 from adapters.forecast_reader import CommittedForecast, FetchedObjects, ForecastReader, ObjectFault
@@ -25,7 +24,7 @@ from weather.faults import MinerFault, tree
 Fields = tuple[tuple[str, int], ...]
 
 
-class VerifiedDownloads(Downloads):
+class VerifiedDownloads:
     """Holds a request key, never the ledger; bytes go to the object store by digest."""
 
     def __init__(self, reader: ForecastReader, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:

@@ -7,7 +7,6 @@ from temporalio import activity
 from activities import attempts, documents
 from activities.entrants import EnsembleWeights
 from activities.messages.scoring import MembersWeighed, RecordEnsemble, Scoring
-from activities.signatures.scores import EnsembleRecords
 from adapters.catalog import Catalog
 from adapters.ledger import ensembles, facts
 from adapters.ledger.engine import Ledger
@@ -17,7 +16,7 @@ from weather.ensemble import Member, weigh_members
 from weather.score_spec import ScoreSpec
 
 
-class LedgerEnsembles(EnsembleRecords):
+class LedgerEnsembles:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog) -> None:

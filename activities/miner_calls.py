@@ -10,7 +10,6 @@ from temporalio import activity
 from activities import documents
 from activities.messages.base import FaultNote
 from activities.messages.miner import DeliverReceipt, MinerAnswer, MinerCall, PollCommitment
-from activities.signatures.miners import MinerCalls
 from adapters.catalog import Catalog
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore
@@ -35,7 +34,7 @@ SHORTEST_PAUSE = timedelta(seconds=1)
 STAGES = {"received": "received", "processing": "fetching", "completed": "completed", "error": "error"}
 
 
-class HttpMinerCalls(MinerCalls):
+class HttpMinerCalls:
     """Holds a request key, never the ledger."""
 
     def __init__(self, client: MinerClient, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:

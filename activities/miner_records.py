@@ -13,7 +13,6 @@ from activities.messages.miner import (
     RecordCommitment,
     SettleMiner,
 )
-from activities.signatures.miners import MinerRecords
 from adapters import instruments
 from adapters.ledger import absence, commitments, facts, responses, runs
 from adapters.ledger.engine import Ledger
@@ -42,7 +41,7 @@ STAGES = {
 }
 
 
-class LedgerMinerRecords(MinerRecords):
+class LedgerMinerRecords:
     """Blocking: runs in the thread pool of `control`, which alone holds the hotkey."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, key: PrivateKey) -> None:

@@ -11,7 +11,6 @@ from temporalio import activity
 from activities import attempts, documents
 from activities.messages.miner import CommitmentRecorded
 from activities.messages.operator import Intervene, Intervened, InterventionReceipt
-from activities.signatures.operator import Operator
 from adapters.catalog import Catalog
 from adapters.ledger import commitments, interventions, runs
 from adapters.ledger.engine import Ledger
@@ -26,7 +25,7 @@ TWO_PERSON = ("skip", "accept", "void")
 ASKED = ("verb", "actor", "reason", "scope")
 
 
-class LedgerOperator(Operator):
+class LedgerOperator:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, *, two_person: bool) -> None:

@@ -15,7 +15,6 @@ from temporalio import activity
 from activities import attempts
 from activities.messages.outbox import DeliverOutbox, OutboxDelivered
 from activities.messages.scoring import FinishPass
-from activities.signatures.outbox import Outbox
 from adapters.catalog import Catalog
 from adapters.clock import Clock
 from adapters.ledger import facts, outbox, roster, runs
@@ -38,7 +37,7 @@ from weather.score_spec import ScoreSpec
 DAY1 = "day1_qc"
 
 
-class LedgerOutbox(Outbox):
+class LedgerOutbox:
     """Blocking: runs in the thread pool of `publish`."""
 
     def __init__(self, ledger: Ledger, backend: RoundBackend | None, clock: Clock) -> None:

@@ -12,7 +12,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.messages.run import CloseRun, ForecastRunInput
 from activities.messages.weights import OverdueSettled
-from activities.signatures.runs import RunOpening, RunRecords
+from activities.run_opening import LedgerRunOpening
+from activities.run_records import LedgerRunRecords
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import ForecastRunRow
 
@@ -22,8 +23,8 @@ class OverdueRounds:
     """The same opening and closing as that of a run which is there."""
 
     ledger: Ledger
-    opening: RunOpening
-    records: RunRecords
+    opening: LedgerRunOpening
+    records: LedgerRunRecords
     client: Client
     cadence: timedelta
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from temporalio import activity
 
 from activities.messages.audits import CommitmentsCompared, CompareCommitments
-from activities.signatures.audits import Peers
 from adapters import instruments
 from adapters.ledger import commitments, facts, roster, runs
 from adapters.ledger.engine import Ledger
@@ -19,7 +18,7 @@ from protocol.registry import Registry, ValidatorEntry
 from weather.faults import EgressDown, Equivocation, MinerFault
 
 
-class LedgerPeers(Peers):
+class LedgerPeers:
     """A peer that is out of reach, or answers nonsense, is nobody's fault."""
 
     def __init__(self, ledger: Ledger, registry: Callable[[], Registry], client: LogClient, hotkey: str) -> None:

@@ -6,7 +6,6 @@ from temporalio import activity
 
 from activities import attempts
 from activities.messages.retention import Deleted, DeleteObjects, Marked, MarkUnreferenced
-from activities.signatures.retention import RetentionRecords
 from adapters.ledger import retention
 from adapters.ledger.engine import Ledger
 from adapters.object_store import ObjectStore
@@ -14,7 +13,7 @@ from adapters.object_store import ObjectStore
 PAGE = 1_000
 
 
-class LedgerRetention(RetentionRecords):
+class LedgerRetention:
     """A page at a time."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, page: int = PAGE) -> None:

@@ -13,12 +13,11 @@ from activities import attempts
 from activities.messages.run import MinerDeregistered
 from activities.messages.weights import Epoch, EpochStep, OverdueSettled, RegistryCompared
 from activities.overdue import OverdueRounds
-from activities.signatures.weights import Rounds
 from adapters.ledger.registry_observations import observe, unannounced
 from protocol.registry import Registry
 
 
-class LedgerRounds(Rounds):
+class LedgerRounds:
     """The ledger is asked in threads."""
 
     def __init__(self, overdue: OverdueRounds, registry: Callable[[], Registry], genesis: datetime) -> None:

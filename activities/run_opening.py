@@ -19,7 +19,6 @@ from activities.messages.run import (
     RosterMiner,
     Run,
 )
-from activities.signatures.runs import RunOpening
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
@@ -68,7 +67,7 @@ class RunDefaults:
         )
 
 
-class LedgerRunOpening(RunOpening):
+class LedgerRunOpening:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(  # noqa: PLR0913 -- the ports that a run is opened with

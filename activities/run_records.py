@@ -22,7 +22,6 @@ from activities.messages.run import (
     SettleAbsence,
 )
 from activities.run_opening import RunDefaults
-from activities.signatures.runs import RunRecords
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
@@ -33,7 +32,7 @@ from protocol.identity import PrivateKey
 from weather.score_spec import ScoreSpec
 
 
-class LedgerRunRecords(RunRecords):
+class LedgerRunRecords:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(  # noqa: PLR0913 -- the ports that a run's records stand on

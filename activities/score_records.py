@@ -8,7 +8,6 @@ from temporalio import activity
 from activities import attempts, documents, outbox
 from activities.messages.base import FaultNote
 from activities.messages.scoring import FinishPass, PassStarted, RecordScores, StartPass
-from activities.signatures.scores import ScoreRecords
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.ledger import clones, facts, jobs, runs
@@ -20,7 +19,7 @@ from weather.field_sets import field_digests
 from weather.near_clones import Likeness
 
 
-class LedgerScoreRecords(ScoreRecords):
+class LedgerScoreRecords:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog) -> None:

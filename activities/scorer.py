@@ -16,7 +16,6 @@ from activities.messages.scoring import (
     Scoring,
     TruthSet,
 )
-from activities.signatures.scores import Scorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import Clock
@@ -25,7 +24,7 @@ from adapters.object_store import ObjectStore, load_field_set
 from weather.grids import Grid
 
 
-class FieldScorer(Scorer):
+class FieldScorer:
     """Blocking; streams field by field."""
 
     def __init__(self, store: ObjectStore, catalog: Catalog, decoder: ChunkDecoder, clock: Clock) -> None:

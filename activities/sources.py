@@ -13,7 +13,6 @@ from activities import attempts, documents
 from activities.messages.base import Ref
 from activities.messages.run import Inputs, Run
 from activities.messages.scoring import EnsureTruth, TruthReady, TruthSet
-from activities.signatures.sources import Sources
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.climatology import ZarrClimatology
@@ -45,7 +44,7 @@ class Archives:
     gfs_entrant: bool = False
 
 
-class ArchiveSources(Sources):
+class ArchiveSources:
     """Reaches archives and the object store, nothing else."""
 
     def __init__(self, archives: Archives, store: ObjectStore, catalog: Catalog) -> None:

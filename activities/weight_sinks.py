@@ -9,7 +9,6 @@ from temporalio import activity
 
 from activities import attempts
 from activities.messages.weights import Publication, PublishWeights
-from activities.signatures.weights import WeightSinks
 from activities.weights import key_of
 from adapters.clock import Clock
 from adapters.ledger import weights
@@ -24,7 +23,7 @@ EXPECTED_SECONDS = 5
 ASK_AGAIN = timedelta(seconds=12)
 
 
-class LedgerWeightSinks(WeightSinks):
+class LedgerWeightSinks:
     """Blocking: runs in the thread pool of `publish`."""
 
     def __init__(self, ledger: Ledger, sinks: Sequence[WeightSink], clock: Clock) -> None:

@@ -19,7 +19,6 @@ from activities.messages.weights import (
     Vector,
     WeightsEpochInput,
 )
-from activities.signatures.weights import Weights
 from adapters.clock import Clock
 from adapters.ledger import registry_observations, weights
 from adapters.ledger.engine import Ledger
@@ -72,7 +71,7 @@ class WeightsRules:
         )
 
 
-class LedgerWeights(Weights):
+class LedgerWeights:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, rules: WeightsRules, clock: Clock) -> None:

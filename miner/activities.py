@@ -22,7 +22,6 @@ from activities.messages.inference import (
     SubmitCommitment,
     WrittenStore,
 )
-from activities.signatures.inference import InferenceActivities
 from miner.forecasts import KINDS, Forecaster, Inputs
 from miner.inputs import Library
 from miner.jobs import Job, Stage
@@ -43,7 +42,7 @@ FAILED: dict[Stage, str] = {
 }
 
 
-class MinerActivities(InferenceActivities):
+class MinerActivities:
     """Serves all miners of the process, by the hotkey of the job."""
 
     def __init__(self, miners: Mapping[str, HostedMiner], premises: Premises, library: Library, seed: int) -> None:

@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 from activities import task_queues
 from activities.faults import FaultInterceptor
 from activities.messages.inference import MinerJobInput, Requested
-from activities.signatures.inference import InferenceActivities
+from activities.signatures import methods
 from adapters.catalog import Catalog
 from adapters.clock import Clock, SystemClock
 from adapters.egress import Egress
@@ -123,14 +123,14 @@ def job_starter(client: Client) -> StartJob:
 
 
 @asynccontextmanager
-async def inference_worker(client: Client, activities: InferenceActivities, threads: int) -> AsyncGenerator[None]:
+async def inference_worker(client: Client, activities: object, threads: int) -> AsyncGenerator[None]:
     """The worker of the queue `inference`."""
     with ThreadPoolExecutor(threads) as executor:
         async with Worker(
             client,
             task_queue=task_queues.INFERENCE,
             workflows=[MinerJob],
-            activities=[getattr(activities, name) for name in sorted(InferenceActivities.__abstractmethods__)],
+            activities=methods(activities),
             activity_executor=executor,
             max_concurrent_activities=threads,
             workflow_runner=workflow_runner(),

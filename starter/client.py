@@ -31,6 +31,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, TerminatedErr
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import task_queues
+from activities.messages.base import FaultNote
 from activities.messages.run import ForecastRunInput, ForecastRunResult
 from activities.messages.status import RunProgress, Why
 from adapters.ledger.engine import Ledger
@@ -51,7 +52,7 @@ from weather.faults import (
     tree,
 )
 from workers.settings import Settings, load_settings
-from workflows.failures import fault_note, fault_of
+from workflows.failures import fault_of
 from workflows.forecast_run import ForecastRun
 
 CLIENT_FILE = "client.json"
@@ -220,7 +221,7 @@ async def why_of(client: Client, workflow_id: str) -> list[Leaf]:
             return [_told(workflow_id, why), *under_way]
         await handle.result()
     except WorkflowFailureError as error:
-        fault = fault_note(failure_of(error))
+        fault = FaultNote.of(failure_of(error))
         failed = Why(stage="failed", waiting_for="somebody to start it again", kind=fault.cause, last_fault=fault)
         return [_told(workflow_id, failed)]
     except WorkflowQueryFailedError as error:

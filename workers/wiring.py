@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,11 +28,7 @@ from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from activities.scorer import FieldScorer
-from activities.signatures import audits, miners, runs, scores, weights
-from activities.signatures.operator import Operator
-from activities.signatures.outbox import Outbox
-from activities.signatures.retention import RetentionRecords
-from activities.signatures.sources import Sources
+from activities.signatures import methods
 from activities.sources import Archives, ArchiveSources
 from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights
@@ -59,7 +54,7 @@ from weather.faults import ConfigurationInvalid
 from workers.settings import Settings
 from workers.weight_sinks import weight_sinks, weights_rules
 
-Activities = Sequence[Callable[..., Any]]
+Objects = Sequence[object]
 T = TypeVar("T")
 
 
@@ -70,9 +65,9 @@ class Wiring:
     settings: Settings
     client: Client
 
-    def activities(self, queue: str) -> Activities:
+    def activities(self, queue: str) -> Sequence[Callable[..., Any]]:
         """What a worker of the queue does."""
-        return _BY_QUEUE[queue](self)
+        return methods(*_BY_QUEUE[queue](self))
 
     def close(self) -> None:
         """End the child processes and the ledger's connections that were opened."""
@@ -158,25 +153,25 @@ class Wiring:
         )
 
 
-def _control(wiring: Wiring) -> Activities:
+def _control(wiring: Wiring) -> Objects:
     ledger, store, catalog, defaults = wiring.ledger, wiring.store, wiring.catalog, wiring.defaults()
     opening = LedgerRunOpening(ledger, store, catalog, wiring.registry, defaults, wiring.clock)
     rules = weights_rules(wiring.settings, wiring.hotkey.hotkey)
     run_records = LedgerRunRecords(ledger, store, catalog, defaults, wiring.clock, wiring.hotkey)
     overdue = OverdueRounds(ledger, opening, run_records, wiring.client, rules.cadence)
     return [
-        *_methods(opening, runs.RunOpening),
-        *_methods(run_records, runs.RunRecords),
-        *_methods(TemporalChildren(wiring.client, wiring.store), runs.Children),
-        *_methods(LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey), miners.MinerRecords),
-        *_methods(LedgerScoreRecords(ledger, store, catalog), scores.ScoreRecords),
-        *_methods(LedgerEnsembles(ledger, store, catalog), scores.EnsembleRecords),
-        *_methods(_audit_records(wiring), audits.AuditRecords),
-        *_methods(_peers(wiring), audits.Peers),
-        *_methods(LedgerWeights(ledger, store, rules, wiring.clock), weights.Weights),
-        *_methods(LedgerRounds(overdue, wiring.registry, rules.genesis), weights.Rounds),
-        *_methods(LedgerRetention(ledger, store), RetentionRecords),
-        *_methods(LedgerOperator(ledger, store, catalog, two_person=wiring.settings.two_person), Operator),
+        opening,
+        run_records,
+        TemporalChildren(wiring.client, wiring.store),
+        LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey),
+        LedgerScoreRecords(ledger, store, catalog),
+        LedgerEnsembles(ledger, store, catalog),
+        _audit_records(wiring),
+        _peers(wiring),
+        LedgerWeights(ledger, store, rules, wiring.clock),
+        LedgerRounds(overdue, wiring.registry, rules.genesis),
+        LedgerRetention(ledger, store),
+        LedgerOperator(ledger, store, catalog, two_person=wiring.settings.two_person),
     ]
 
 
@@ -189,7 +184,7 @@ def _peers(wiring: Wiring) -> LedgerPeers:
     return LedgerPeers(wiring.ledger, wiring.registry, client, wiring.hotkey.hotkey)
 
 
-def _acquire(wiring: Wiring) -> Activities:
+def _acquire(wiring: Wiring) -> Objects:
     settings = wiring.settings
     archives = Archives(
         gfs=GfsArchive(settings.gfs_base_urls, settings.gfs_product, archive_client(), wiring.clock),
@@ -199,41 +194,41 @@ def _acquire(wiring: Wiring) -> Activities:
         truth_retry=timedelta(hours=settings.truth_retry_hours),
         gfs_entrant=settings.gfs_entrant,
     )
-    return _methods(ArchiveSources(archives, wiring.store, wiring.catalog), Sources)
+    return [ArchiveSources(archives, wiring.store, wiring.catalog)]
 
 
-def _miners(wiring: Wiring) -> Activities:
+def _miners(wiring: Wiring) -> Objects:
     calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)
-    return _methods(calls, miners.MinerCalls)
+    return [calls]
 
 
-def _downloads(wiring: Wiring) -> Activities:
+def _downloads(wiring: Wiring) -> Objects:
     settings = wiring.settings
     budget = TransferBudget(settings.first_byte_seconds, settings.transfer_base_seconds)
     reader = ForecastReader(wiring.caller, wiring.store, budget)
     ports = (reader, wiring.store, wiring.catalog, wiring.witness)
     return [
-        *_methods(VerifiedDownloads(*ports), miners.Downloads),
-        *_methods(StoreAuditor(*ports), audits.Auditor),
+        VerifiedDownloads(*ports),
+        StoreAuditor(*ports),
     ]
 
 
-def _score(wiring: Wiring) -> Activities:
-    return _methods(FieldScorer(wiring.store, wiring.catalog, wiring.chunks, wiring.clock), scores.Scorer)
+def _score(wiring: Wiring) -> Objects:
+    return [FieldScorer(wiring.store, wiring.catalog, wiring.chunks, wiring.clock)]
 
 
-def _publish(wiring: Wiring) -> Activities:
+def _publish(wiring: Wiring) -> Objects:
     settings = wiring.settings
     url, token = settings.round_backend_url, settings.round_backend_token
     outbox = LedgerOutbox(wiring.ledger, RoundBackend(url, token) if url else None, wiring.clock)
     sinks = weight_sinks(settings)
     return [
-        *_methods(LedgerWeightSinks(wiring.ledger, sinks, wiring.clock), weights.WeightSinks),
-        *_methods(outbox, Outbox),
+        LedgerWeightSinks(wiring.ledger, sinks, wiring.clock),
+        outbox,
     ]
 
 
-_BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
+_BY_QUEUE: dict[str, Callable[[Wiring], Objects]] = {
     task_queues.CONTROL: _control,
     task_queues.ACQUIRE: _acquire,
     task_queues.MINERS: _miners,
@@ -241,10 +236,6 @@ _BY_QUEUE: dict[str, Callable[[Wiring], Activities]] = {
     task_queues.SCORE: _score,
     task_queues.PUBLISH: _publish,
 }
-
-
-def _methods(implementation: object, signature: ABCMeta) -> Activities:
-    return [getattr(implementation, name) for name in sorted(signature.__abstractmethods__)]
 
 
 def _pauses(seconds: tuple[float, float]) -> tuple[timedelta, timedelta]:

@@ -11,10 +11,10 @@ from temporalio import workflow
 from temporalio.common import TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities import policies
+from activities import signatures
 from activities.messages.base import Message
 from activities.messages.run import AdoptChild
-from activities.signatures.runs import Children
+from workflows.steps import perform
 
 STARTS_AT_ONCE = 32
 
@@ -53,12 +53,7 @@ async def _start(child: Child) -> workflow.ChildWorkflowHandle[Any, Any]:
 
 
 async def _adopt(child: Child, result_type: type[R]) -> R:
-    adopted = await workflow.execute_activity_method(
-        Children.adopt_child,
-        AdoptChild(workflow_id=child.id),
-        summary=f"adopt {child.id}",
-        **policies.ADOPT_CHILD,
-    )
+    adopted = await perform(signatures.ADOPT_CHILD, AdoptChild(workflow_id=child.id), f"adopt {child.id}")
     if adopted.result is None:
         return await (await _start(child))
     return result_type.model_validate(adopted.result)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from activities.messages.base import FaultNote
 from activities.messages.run import Run
-from activities.messages.status import RunProgress, Why
+from activities.messages.status import Kind, RunProgress, Why
 
 INIT = SearchAttributeKey.for_datetime("BarographInit")
 RUN = SearchAttributeKey.for_keyword("BarographRun")
@@ -50,3 +52,31 @@ def details(why: Why, progress: RunProgress | None = None) -> str:
     if why.verbs:
         lines.append(f"verbs: {', '.join(why.verbs)}")
     return "\n\n".join(lines)[:2000]
+
+
+class Explained:
+    """A workflow that says why it stands where it stands."""
+
+    _why: Why
+
+    @workflow.query
+    def why(self) -> Why:
+        """What it waits for, until when."""
+        return self._why
+
+    def _stand(
+        self,
+        stage: str,
+        waiting_for: str,
+        until: datetime | None = None,
+        *,
+        kind: Kind = "timer",
+        fault: FaultNote | None = None,
+    ) -> None:
+        self._why = Why(
+            stage=stage, waiting_for=waiting_for, kind=kind, since=workflow.now(), until=until, last_fault=fault
+        )
+        workflow.set_current_details(self._details())
+
+    def _details(self) -> str:
+        return details(self.why())

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from datetime import datetime
 from functools import partial
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from activities import policies
-from activities.messages.base import FaultNote
+from activities import signatures
+from activities.messages.audits import CompareCommitments, RetentionAuditResult
+from activities.messages.base import FaultNote, Instant
 from activities.messages.miner import MinerForecastResult
+from activities.messages.outbox import DeliverOutbox
 from activities.messages.run import (
     AdvanceRun,
     AggregateRun,
@@ -30,18 +31,14 @@ from activities.messages.run import (
     SealRun,
     SettleAbsence,
 )
-from activities.signatures.runs import Children, RunOpening, RunRecords
-from activities.signatures.sources import Sources
 from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
 from workflows.children import STARTS_AT_ONCE, start_or_adopt
-from workflows.failures import fault_note, fault_of
+from workflows.failures import fault_of
 from workflows.operated_run import OperatedRun, Withdrawn
 from workflows.run_children import OpenedRun
-from workflows.run_outbox import Telling
 from workflows.run_passes import RunPasses
-from workflows.run_trust import compare_commitments, watch
-from workflows.steps import batches, sleep_until
+from workflows.steps import batches, left, perform, sleep_until
 
 
 @workflow.defn
@@ -51,7 +48,7 @@ class ForecastRun(OperatedRun):
     @workflow.run
     async def run(self, request: ForecastRunInput) -> ForecastRunResult:
         run = self._run = await self._open(request)
-        self._held_by, self._telling = run.held_by, Telling(run)
+        self._held_by = run.held_by
         self._playing = asyncio.create_task(self._play(run))
         try:
             result = await self._playing
@@ -62,7 +59,10 @@ class ForecastRun(OperatedRun):
                 raise
             result = await self._close(run, void_reason="operator")
         await workflow.wait_condition(workflow.all_handlers_finished)
-        await self._telling.tell_all()
+        if self._telling:
+            await self._telling
+        if run.round_backend:
+            await self._deliver(run)
         return result
 
     async def _play(self, run: Run) -> ForecastRunResult:
@@ -72,22 +72,23 @@ class ForecastRun(OperatedRun):
         try:
             inputs = await self._fetch_inputs(run)
         except ActivityError as error:
-            return await self._without_inputs(run, error)
+            return await self._close(run, void_reason="no_lead", fault=fault_of(error))
         opened = self._opened = await self._open_window(run, inputs, roster)
         if opened is None:
             return await self._close(run, void_reason="no_lead")
-        self._telling.tell()
+        self._tell(run)
         miners = await self._start_miners(opened)
         if not await self._settle_absence(opened):
-            return await self._close(run, void_reason="ingress", fault=fault_note(IngressDown("absence is not proved")))
+            unproved = FaultNote.of(IngressDown("absence is not proved"))
+            return await self._close(run, void_reason="ingress", fault=unproved)
         await self._seal(opened)
-        self._telling.tell()
-        await watch(opened)
+        self._tell(run)
+        await self._watch(opened)
         passes = self._passes = RunPasses(opened)
         await self._score_day1(opened, passes, miners)
         await self._score_leads(opened, passes)
-        await compare_commitments(run)
-        self._telling.tell()
+        await self._compare(run)
+        self._tell(run)
         await self._aggregate(run, passes)
         return await self._close(run)
 
@@ -96,9 +97,7 @@ class ForecastRun(OperatedRun):
             raise ConfigurationInvalid(
                 "a run has one id", found=workflow.info().workflow_id, expected=request.workflow_id
             )
-        run = await workflow.execute_activity_method(
-            RunOpening.open_run, request, summary="open the run", **policies.RECORD
-        )
+        run = await perform(signatures.OPEN_RUN, request, "open the run")
         campaign = [display.CAMPAIGN.value_set(request.campaign.name)] if request.campaign else []
         workflow.upsert_search_attributes(
             [
@@ -111,33 +110,22 @@ class ForecastRun(OperatedRun):
         return run
 
     async def _freeze_roster(self, run: Run) -> Roster:
-        return await workflow.execute_activity_method(
-            RunOpening.freeze_roster, FreezeRoster(run=run), summary="freeze the roster", **policies.RECORD
-        )
+        return await perform(signatures.FREEZE_ROSTER, FreezeRoster(run=run), "freeze the roster")
 
     async def _fetch_inputs(self, run: Run) -> Inputs:
         give_up = run.valid_time(max(run.final_lead_hours)) if run.purpose == "live" else run.close_by
         self._stand("acquire", "GFS analyses of the init time and six hours before", give_up, kind="source")
-        options = policies.beating(policies.FETCH_INPUTS, run.heartbeat_timeout)
-        return await workflow.execute_activity_method(
-            Sources.fetch_inputs,
+        return await perform(
+            signatures.FETCH_INPUTS,
             run,
-            summary=f"fetch GFS {display.instant(run.init_time)}",
-            **policies.until(options, give_up - workflow.now()),
+            f"fetch GFS {display.instant(run.init_time)}",
+            heartbeat_timeout=run.heartbeat_timeout,
+            schedule_to_close_timeout=left(give_up),
         )
-
-    async def _without_inputs(self, run: Run, error: ActivityError) -> ForecastRunResult:
-        if is_cancelled_exception(error):
-            raise error
-        return await self._close(run, void_reason="no_lead", fault=fault_of(error))
 
     async def _open_window(self, run: Run, inputs: Inputs, roster: Roster) -> OpenedRun | None:
-        window = await workflow.execute_activity_method(
-            RunOpening.open_commit_window,
-            OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest),
-            summary="open the commit window",
-            **policies.RECORD,
-        )
+        asked = OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest)
+        window = await perform(signatures.OPEN_COMMIT_WINDOW, asked, "open the commit window")
         if window.call is None or window.first_lead_hours is None:
             return None
         self._deadline = window.commit_deadline
@@ -158,38 +146,47 @@ class ForecastRun(OperatedRun):
             seal_at = deadline + opened.run.seal_grace
             self._stand("forecast", f"commitments of {len(opened.roster.miners)} miners", seal_at, kind="miner")
             await sleep_until(seal_at, "commit deadline and grace")
-            settled = await workflow.execute_activity_method(
-                RunRecords.settle_absence,
-                SettleAbsence(run=opened.run, deadline=deadline, moves=moves, at=workflow.now()),
-                summary="settle absences",
-                **policies.SETTLE,
-            )
+            asked = SettleAbsence(run=opened.run, deadline=deadline, moves=moves, at=workflow.now())
+            settled = await perform(signatures.SETTLE_ABSENCE, asked, "settle absences")
             if settled.moved_to is None:
                 return settled.proved
             deadline, moves = settled.moved_to, moves + 1
             self._deadline = deadline
-            await self._announce(opened, moved_to=deadline)
+            await self._announce(opened, "announce the moved deadline", moved_to=deadline)
 
     async def _seal(self, opened: OpenedRun) -> None:
-        sealed = await workflow.execute_activity_method(
-            RunRecords.seal_run,
-            SealRun(run_id=opened.run.run_id, at=workflow.now()),
-            summary="seal the run",
-            **policies.SETTLE,
-        )
+        asked = SealRun(run_id=opened.run.run_id, at=workflow.now())
+        sealed = await perform(signatures.SEAL_RUN, asked, "seal the run")
         self._progress = self._progress.model_copy(update={"committed": sealed.accepted})
-        await self._announce(opened, sealed=sealed)
+        await self._announce(opened, "announce the seal", sealed=sealed)
 
-    async def _announce(
-        self, opened: OpenedRun, *, sealed: Sealed | None = None, moved_to: datetime | None = None
-    ) -> None:
+    async def _announce(self, opened: OpenedRun, summary: str, **news: Sealed | Instant) -> None:
         hotkeys = tuple(miner.hotkey for miner in opened.roster.miners)
-        await workflow.execute_activity_method(
-            Children.announce,
-            Announce(run_id=opened.run.run_id, hotkeys=hotkeys, sealed=sealed, moved_to=moved_to),
-            summary="announce the seal" if sealed else "announce the moved deadline",
-            **policies.ANNOUNCE,
-        )
+        told = Announce.model_validate({"run_id": opened.run.run_id, "hotkeys": hotkeys, **news})
+        await perform(signatures.ANNOUNCE, told, summary)
+
+    async def _watch(self, opened: OpenedRun) -> None:
+        """Begin what nobody waits for; hindcasts are not audited, since their truth is public."""
+        await self._compare(opened.run)
+        if opened.run.purpose == "live":
+            await start_or_adopt(opened.audits_child(), RetentionAuditResult)
+
+    async def _compare(self, run: Run) -> None:
+        """Who committed to another forecast elsewhere; a validator that is silent is asked again at the close."""
+        asked = CompareCommitments(run=run, at=workflow.now())
+        await perform(signatures.COMPARE_COMMITMENTS, asked, "compare with other validators")
+
+    def _tell(self, run: Run) -> None:
+        """Begin to tell the round backend what is due, unless that goes on; one that is down delays nothing."""
+        if run.round_backend and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._deliver(run))
+
+    async def _deliver(self, run: Run) -> None:
+        """What cannot be delivered stays in the outbox; of a closed run, this ends when nothing is left or expired."""
+        try:
+            await perform(signatures.DELIVER_OUTBOX, DeliverOutbox(run_id=run.run_id), "tell the round backend")
+        except ActivityError as error:
+            workflow.logger.warning("the round backend is not told: %s", fault_of(error).code)
 
     async def _score_day1(
         self, opened: OpenedRun, passes: RunPasses, miners: list[Awaitable[MinerForecastResult]]
@@ -223,7 +220,7 @@ class ForecastRun(OperatedRun):
                 self._stand("awaiting_truth", f"ERA5 of lead {lead} h", due)
             await sleep_until(due, f"truth of {lead:03d}h is due", unless=partial(passes.dropped, lead))
             await self._released()
-            self._telling.tell()
+            self._tell(run)
             await passes.start(lead)
         self._stand("era5_final", "the last passes", run.close_by, kind="source")
         await passes.finished()
@@ -235,12 +232,8 @@ class ForecastRun(OperatedRun):
             await self._released()
             await passes.finished()
             obeyed = len(self._obeyed)
-            aggregated = await workflow.execute_activity_method(
-                RunRecords.aggregate_run,
-                AggregateRun(run_id=run.run_id, at=workflow.now()),
-                summary="aggregate the run",
-                **policies.CLOSE_RUN,
-            )
+            asked = AggregateRun(run_id=run.run_id, at=workflow.now())
+            aggregated = await perform(signatures.AGGREGATE_RUN, asked, "aggregate the run")
             if self._held_by is None and (aggregated.outcome != "void" or give_up <= workflow.now()):
                 return
             if self._held_by is None:
@@ -251,28 +244,16 @@ class ForecastRun(OperatedRun):
         self, run: Run, *, void_reason: str | None = None, fault: FaultNote | None = None
     ) -> ForecastRunResult:
         self._stand("aggregate", "the run to close", None, kind="worker", fault=fault)
-        result = await workflow.execute_activity_method(
-            RunRecords.close_run,
-            CloseRun(run_id=run.run_id, at=workflow.now(), void_reason=void_reason, fault=fault),
-            summary="close the run",
-            **policies.CLOSE_RUN,
-        )
+        asked = CloseRun(run_id=run.run_id, at=workflow.now(), void_reason=void_reason, fault=fault)
+        result = await perform(signatures.CLOSE_RUN, asked, "close the run")
         self._outcome = result.outcome
         self._stand("aggregate", f"nothing: {result.outcome} ({result.outcome_reason})", None, fault=fault)
         return result
 
     async def _cancelled(self, run: Run) -> None:
-        await workflow.execute_activity_method(
-            RunRecords.cancel_run,
-            CancelRun(run_id=run.run_id, at=workflow.now()),
-            summary="tell of the cancellation",
-            **policies.RECORD,
-        )
+        gone = CancelRun(run_id=run.run_id, at=workflow.now())
+        await perform(signatures.CANCEL_RUN, gone, "tell of the cancellation")
 
     async def _advance(self, run: Run, to: str, reason: str) -> None:
-        await workflow.execute_activity_method(
-            RunRecords.advance_run,
-            AdvanceRun(run_id=run.run_id, to=to, reason=reason, at=workflow.now()),
-            summary=to,
-            **policies.RECORD,
-        )
+        step = AdvanceRun(run_id=run.run_id, to=to, reason=reason, at=workflow.now())
+        await perform(signatures.ADVANCE_RUN, step, to)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from activities import policies
+from activities import signatures
 from activities.messages.base import FaultNote, Instant, Ref
 from activities.messages.miner import (
     CommitmentRecorded,
@@ -29,16 +29,16 @@ from activities.messages.miner import (
     VerifyManifest,
 )
 from activities.messages.status import Why
-from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
 from weather.faults import ActivityTimeout, CommitmentLate, Fault, NoCommitment
 from workflows import display
-from workflows.failures import fault_note, fault_of
+from workflows.failures import fault_of
+from workflows.steps import left, perform
 
 LAST_POLL = timedelta(seconds=30)
 
 
 @workflow.defn
-class MinerForecast:
+class MinerForecast(display.Explained):
     """Asks one miner, waits for its commitment until the seal, verifies what was committed."""
 
     @workflow.init
@@ -61,25 +61,21 @@ class MinerForecast:
         await asking
         await self._deadline_is_final(request)
         verdict = await self._verdict(request)
-        await workflow.execute_activity_method(
-            MinerRecords.settle_miner,
-            SettleMiner(
-                run_id=request.run.run_id,
-                hotkey=request.hotkey,
-                at=workflow.now(),
-                generation=request.generation,
-                store=verdict.store,
-                fault=verdict.fault,
-            ),
-            summary=f"settle {request.name}",
-            **policies.RECORD,
+        settled = SettleMiner(
+            run_id=request.run.run_id,
+            hotkey=request.hotkey,
+            at=workflow.now(),
+            generation=request.generation,
+            store=verdict.store,
+            fault=verdict.fault,
         )
+        await perform(signatures.SETTLE_MINER, settled, f"settle {request.name}")
         return self._result(request, verdict)
 
     async def _deadline_is_final(self, request: MinerForecastInput) -> None:
         """A commitment that came late is in time if a fault of ours moves the deadline; the seal decides."""
         if self._recorded and not self._recorded.in_time and request.generation == 1:
-            self._stand("the seal: its commitment came late", self._deadline + request.run.seal_grace)
+            self._wait("the seal: its commitment came late", self._deadline + request.run.seal_grace)
             await workflow.wait_condition(lambda: self._sealed)
 
     @workflow.signal
@@ -98,23 +94,18 @@ class MinerForecast:
         self._recorded = sealed.recorded or self._recorded
         self._sealed = True
 
-    @workflow.query
-    def why(self) -> Why:
-        """What this miner's part waits for."""
-        return self._why
-
     async def _ask(self, request: MinerForecastInput) -> None:
         """Until there is a commitment or the seal; a moved deadline begins another round."""
         while not self._done():
             deadline = self._deadline
             last_poll = deadline - min(LAST_POLL, (deadline - workflow.info().start_time) / 2)
             await self._converse(request, last_poll)
-            self._stand("the last poll before the deadline", last_poll)
+            self._wait("the last poll before the deadline", last_poll)
             with contextlib.suppress(asyncio.TimeoutError):
                 pause = max(last_poll - workflow.now(), timedelta(0))
                 await workflow.wait_condition(self._done, timeout=pause, timeout_summary="last poll")
             await self._hear_last_word(request, deadline)
-            self._stand("the seal, or a commitment that is pushed", deadline + request.run.seal_grace)
+            self._wait("the seal, or a commitment that is pushed", deadline + request.run.seal_grace)
             await workflow.wait_condition(lambda at=deadline: self._done() or self._deadline != at)
 
     async def _hear_last_word(self, request: MinerForecastInput, deadline: Instant) -> None:
@@ -132,11 +123,9 @@ class MinerForecast:
             run_id=request.run.run_id,
             hotkey=request.hotkey,
             at=workflow.now(),
-            fault=self._evidence or fault_note(absent),
+            fault=self._evidence or FaultNote.of(absent),
         )
-        await workflow.execute_activity_method(
-            MinerRecords.record_last_word, word, summary=f"last word: {word.fault.code}", **policies.RECORD
-        )
+        await perform(signatures.RECORD_LAST_WORD, word, f"last word: {word.fault.code}")
 
     async def _converse(self, request: MinerForecastInput, until: Instant) -> None:
         """Call and poll until an answer brings a commitment; a push or the seal cancels the call in flight."""
@@ -148,20 +137,14 @@ class MinerForecast:
                     return
                 self._answer, self._answers = answer, self._answers + 1
         except ActivityError as error:
-            if is_cancelled_exception(error) and not self._done():
-                raise
-            if not is_cancelled_exception(error):
+            if not (self._done() and is_cancelled_exception(error)):
                 self._evidence = fault_of(error)
 
     async def _heard(self, request: MinerForecastInput, target: MinerCall, answer: MinerAnswer) -> bool:
         """Project the answer; true once it brought a commitment that is stored."""
-        self._stand(f"the miner's commitment (it says: {answer.stage})", self._deadline)
-        await workflow.execute_activity_method(
-            MinerRecords.record_answer,
-            RecordAnswer(run_id=target.run_id, hotkey=target.hotkey, answer=answer, at=workflow.now()),
-            summary=f"{request.name} says {answer.stage}",
-            **policies.RECORD,
-        )
+        self._wait(f"the miner's commitment (it says: {answer.stage})", self._deadline)
+        heard = RecordAnswer(run_id=target.run_id, hotkey=target.hotkey, answer=answer, at=workflow.now())
+        await perform(signatures.RECORD_ANSWER, heard, f"{request.name} says {answer.stage}")
         if answer.fault:
             self._evidence = answer.fault
         if answer.commitment is None or answer.received_at is None:
@@ -170,19 +153,17 @@ class MinerForecast:
         return True
 
     async def _call(self, request: MinerForecastInput, target: MinerCall, until: Instant) -> MinerAnswer:
-        options = policies.until(policies.CALL_MINER, until - workflow.now())
         if self._answer is None:
-            calling = workflow.start_activity_method(
-                MinerCalls.request_forecast, target, summary=f"ask {request.name}", **options
+            self._calling = perform(
+                signatures.REQUEST_FORECAST, target, f"ask {request.name}", schedule_to_close_timeout=left(until)
             )
         else:
             poll = PollCommitment(target=target, known_stage=self._answer.stage, commit_deadline=self._deadline)
-            calling = workflow.start_activity_method(
-                MinerCalls.poll_commitment, poll, summary=f"poll {request.name}", **options
+            self._calling = perform(
+                signatures.POLL_COMMITMENT, poll, f"poll {request.name}", schedule_to_close_timeout=left(until)
             )
-        self._calling = calling
         try:
-            return await calling
+            return await self._calling
         finally:
             self._calling = None
 
@@ -190,14 +171,10 @@ class MinerForecast:
         return self._recorded is not None or self._sealed
 
     async def _store(self, target: MinerCall, commitment: Ref, received_at: Instant) -> None:
-        recorded = await workflow.execute_activity_method(
-            MinerRecords.record_commitment,
-            RecordCommitment(
-                run_id=target.run_id, hotkey=target.hotkey, commitment=commitment, received_at=received_at
-            ),
-            summary="record the pulled commitment",
-            **policies.RECORD,
+        pulled = RecordCommitment(
+            run_id=target.run_id, hotkey=target.hotkey, commitment=commitment, received_at=received_at
         )
+        recorded = await perform(signatures.RECORD_COMMITMENT, pulled, "record the pulled commitment")
         if recorded.receipt:
             await self._deliver(DeliverReceipt(target=target, receipt=recorded.receipt))
         self._recorded = self._recorded or recorded
@@ -205,55 +182,48 @@ class MinerForecast:
     async def _deliver(self, delivery: DeliverReceipt) -> None:
         """A receipt that does not arrive costs nothing."""
         try:
-            await workflow.execute_activity_method(
-                MinerCalls.deliver_receipt, delivery, summary="deliver the receipt", **policies.DELIVER_RECEIPT
-            )
+            await perform(signatures.DELIVER_RECEIPT, delivery, "deliver the receipt")
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             workflow.logger.warning("receipt not delivered: %s", fault_of(error).code)
 
     async def _verdict(self, request: MinerForecastInput) -> ManifestVerified:
         if self._recorded is None:
             absent = NoCommitment(f"no commitment by {display.instant(self._deadline)}")
-            return ManifestVerified(fault=self._evidence or fault_note(absent))
+            return ManifestVerified(fault=self._evidence or FaultNote.of(absent))
         if not self._recorded.in_time:
             late = CommitmentLate(f"received after {display.instant(self._deadline)}")
-            return ManifestVerified(fault=fault_note(late))
+            return ManifestVerified(fault=FaultNote.of(late))
         return await self._verify(request, self._recorded)
 
     async def _verify(self, request: MinerForecastInput, recorded: CommitmentRecorded) -> ManifestVerified:
         target = MinerCall(run_id=request.run.run_id, hotkey=request.hotkey, roster=request.roster, call=request.call)
-        options = policies.beating(policies.VERIFY_MANIFEST, request.run.heartbeat_timeout)
+        verify = VerifyManifest(
+            target=target, commitment=recorded.commitment, attempt_pauses=request.run.attempt_pauses
+        )
         verified = ManifestVerified()
         for number, pause in enumerate((timedelta(0), *request.run.round_pauses), 1):
-            self._stand(f"round {number} of the manifest check", workflow.now() + pause)
+            self._wait(f"round {number} of the manifest check", workflow.now() + pause)
             if pause:
                 await workflow.sleep(pause, summary=f"before round {number}")
             try:
-                verified = await workflow.execute_activity_method(
-                    Downloads.verify_manifest,
-                    VerifyManifest(
-                        target=target, commitment=recorded.commitment, attempt_pauses=request.run.attempt_pauses
-                    ),
-                    summary=f"verify {request.name}, round {number}",
-                    **options,
+                verified = await perform(
+                    signatures.VERIFY_MANIFEST,
+                    verify,
+                    f"verify {request.name}, round {number}",
+                    heartbeat_timeout=request.run.heartbeat_timeout,
                 )
             except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
                 return ManifestVerified(fault=fault_of(error))
             if verified.final:
                 break
         return verified
 
-    def _stand(self, waiting_for: str, until: Instant | None) -> None:
-        self._why = Why(stage="forecast", waiting_for=waiting_for, until=until, last_fault=self._evidence)
-        workflow.set_current_details(display.details(self._why))
+    def _wait(self, waiting_for: str, until: Instant | None) -> None:
+        self._stand("forecast", waiting_for, until, fault=self._evidence)
 
     def _result(self, request: MinerForecastInput, verdict: ManifestVerified) -> MinerForecastResult:
         self._evidence = verdict.fault
-        self._stand("nothing: it is settled", None)
+        self._wait("nothing: it is settled", None)
         if verdict.fault:
             workflow.upsert_search_attributes([display.CAUSE.value_set(verdict.fault.cause)])
             return MinerForecastResult(hotkey=request.hotkey, outcome="fault", fault=verdict.fault)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
-from activities import policies
+from activities import signatures
 from activities.messages.inference import (
     JobStatus,
     MinerJobInput,
@@ -19,13 +17,12 @@ from activities.messages.inference import (
     Submission,
     SubmitCommitment,
 )
-from activities.signatures.inference import InferenceActivities
+from activities.signatures import Answer, Signature
 from workflows import display
 from workflows.failures import fault_of
+from workflows.steps import left, perform
 
 SUBMIT_PAST_DEADLINE = timedelta(minutes=10)
-
-Result = TypeVar("Result")
 
 
 @workflow.defn
@@ -43,13 +40,13 @@ class MinerJob:
     @workflow.run
     async def run(self, job: MinerJobInput) -> MinerJobResult:
         await workflow.wait_condition(lambda: bool(self._asked))
-        await self._before_deadline("fetching", InferenceActivities.fetch_gfs, policies.FETCH_GFS)
-        await self._before_deadline("inference", InferenceActivities.run_inference, policies.RUN_INFERENCE)
-        store = await self._before_deadline("writing", InferenceActivities.write_store, policies.WRITE_STORE)
+        await self._before_deadline("fetching", signatures.FETCH_GFS)
+        await self._before_deadline("inference", signatures.RUN_INFERENCE)
+        store = await self._before_deadline("writing", signatures.WRITE_STORE)
         await self._hold_back()
-        signed = await self._call("signing", InferenceActivities.sign_commitment, policies.SIGN_COMMITMENT)
+        signed = await self._call("signing", signatures.SIGN_COMMITMENT)
         await self._serve()
-        await self._call("expiring", InferenceActivities.expire_store, policies.EXPIRE_STORE)
+        await self._call("expiring", signatures.EXPIRE_STORE)
         self._enter("expired")
         return MinerJobResult(
             commitment_digest=signed.commitment_digest,
@@ -87,17 +84,12 @@ class MinerJob:
         due, kept = display.instant(self._deadline()), display.instant(self._retain_until())
         workflow.set_current_details(f"**{stage}** · commitment due {due} · store kept until {kept}")
 
-    async def _before_deadline(
-        self, stage: str, method: Callable[[InferenceActivities, MinerJobInput], Result], options: policies.Options
-    ) -> Result:
-        return await self._call(stage, method, policies.until(options, self._deadline() - workflow.now()))
+    async def _before_deadline(self, stage: str, signature: Signature[MinerJobInput, Answer]) -> Answer:
+        return await self._call(stage, signature, schedule_to_close_timeout=left(self._deadline()))
 
-    async def _call(
-        self, stage: str, method: Callable[[InferenceActivities, MinerJobInput], Result], options: policies.Options
-    ) -> Result:
+    async def _call(self, stage: str, signature: Signature[MinerJobInput, Answer], **times: timedelta) -> Answer:
         self._enter(stage)
-        summary = f"{stage} · {self._job.name}"
-        return await workflow.execute_activity_method(method, self._job, summary=summary, **options)
+        return await perform(signature, self._job, f"{stage} · {self._job.name}", **times)
 
     async def _hold_back(self) -> None:
         if self._job.hold_back is None:
@@ -124,15 +116,12 @@ class MinerJob:
             self._submitting[validator] = asyncio.create_task(self._submit(validator))
 
     async def _submit(self, validator: str) -> None:
-        remaining = self._asked[validator].deadline + SUBMIT_PAST_DEADLINE - workflow.now()
         try:
-            self._submissions[validator] = await workflow.execute_activity_method(
-                InferenceActivities.submit_commitment,
+            self._submissions[validator] = await perform(
+                signatures.SUBMIT_COMMITMENT,
                 SubmitCommitment(job=self._job, validator=validator),
-                summary=f"commit to {validator[:8]}",
-                **policies.until(policies.SUBMIT_COMMITMENT, remaining),
+                f"commit to {validator[:8]}",
+                schedule_to_close_timeout=left(self._asked[validator].deadline + SUBMIT_PAST_DEADLINE),
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             self._submissions[validator] = Submission(validator=validator, fault=fault_of(error))

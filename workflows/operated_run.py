@@ -8,17 +8,16 @@ from datetime import datetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities import policies
+from activities import signatures
 from activities.messages.base import FaultNote
 from activities.messages.operator import Intervene, Intervened, Intervention, InterventionReceipt, Verb
 from activities.messages.run import Deregistered, MinerDeregistered, Run
 from activities.messages.status import Kind, RunProgress, RunStatus, Why
-from activities.signatures.operator import Operator
-from activities.signatures.runs import RunRecords
 from weather.faults import InterventionRefused
 from workflows import display
 from workflows.run_children import OpenedRun
 from workflows.run_passes import RunPasses
+from workflows.steps import perform
 
 VERBS = ("hold", "rerun", "skip", "accept", "void")
 
@@ -27,7 +26,7 @@ class Withdrawn(Exception):
     """Nobody answered a doubt, or an operator ended the run."""
 
 
-class OperatedRun:
+class OperatedRun(display.Explained):
     """State of a run that operators see and change; `ForecastRun` plays it."""
 
     def __init__(self) -> None:
@@ -39,6 +38,7 @@ class OperatedRun:
         self._opened: OpenedRun | None = None
         self._passes: RunPasses | None = None
         self._playing: asyncio.Task[object] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._held_by: str | None = None
         self._voided = False
         self._obeyed: set[str] = set()
@@ -73,12 +73,8 @@ class OperatedRun:
         await workflow.wait_condition(lambda: self._opened is not None or self._outcome is not None)
         if self._run is None or self._outcome is not None:
             return
-        await workflow.execute_activity_method(
-            RunRecords.record_deregistered,
-            Deregistered(run_id=self._run.run_id, miner=gone),
-            summary=f"{gone.hotkey[:8]} left the registry",
-            **policies.RECORD,
-        )
+        left = Deregistered(run_id=self._run.run_id, miner=gone)
+        await perform(signatures.RECORD_DEREGISTERED, left, f"{gone.hotkey[:8]} left the registry")
 
     @workflow.update
     async def hold(self, intervention: Intervention) -> InterventionReceipt:
@@ -146,12 +142,8 @@ class OperatedRun:
         assert self._run is not None
         async with self._verbs:
             self._refuse(None)
-            done = await workflow.execute_activity_method(
-                Operator.intervene,
-                Intervene(run=self._run, verb=verb, intervention=intervention, at=workflow.now()),
-                summary=f"{verb} by {intervention.actor}",
-                **policies.INTERVENE,
-            )
+            asked = Intervene(run=self._run, verb=verb, intervention=intervention, at=workflow.now())
+            done = await perform(signatures.INTERVENE, asked, f"{verb} by {intervention.actor}")
             if done.acts and done.receipt.request_id not in self._obeyed:
                 self._obeyed.add(done.receipt.request_id)
                 await self._obey(verb, done)
@@ -187,19 +179,14 @@ class OperatedRun:
         self,
         stage: str,
         waiting_for: str,
-        until: datetime | None,
+        until: datetime | None = None,
         *,
         kind: Kind = "timer",
         fault: FaultNote | None = None,
     ) -> None:
         if stage != self._why.stage:
             workflow.upsert_search_attributes([display.STAGE.value_set(stage)])
-        self._why = Why(
-            stage=stage,
-            waiting_for=waiting_for,
-            kind=kind,
-            since=workflow.now(),
-            until=until,
-            last_fault=fault,
-        )
-        workflow.set_current_details(display.details(self.why(), self.progress()))
+        super()._stand(stage, waiting_for, until, kind=kind, fault=fault)
+
+    def _details(self) -> str:
+        return display.details(self.why(), self.progress())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from activities import policies
+from activities import signatures
 from activities.messages.retention import (
     DeleteObjects,
     Marked,
@@ -13,8 +13,8 @@ from activities.messages.retention import (
     RetentionInput,
     RetentionResult,
 )
-from activities.signatures.retention import RetentionRecords
 from weather.faults import ConfigurationInvalid
+from workflows.steps import perform
 
 PAGES = 200
 
@@ -41,11 +41,9 @@ class Retention:
 
     async def _mark(self) -> Marked:
         cursor = self._cursor
-        return await workflow.execute_activity_method(
-            RetentionRecords.mark_unreferenced,
-            MarkUnreferenced(at=workflow.now(), dry_run=self._dry_run, after=cursor.after, horizon=cursor.horizon),
-            summary=f"mark what nothing needs after {cursor.after[:16] or 'the beginning'}",
-            **policies.MARK_UNREFERENCED,
+        page = MarkUnreferenced(at=workflow.now(), dry_run=self._dry_run, after=cursor.after, horizon=cursor.horizon)
+        return await perform(
+            signatures.MARK_UNREFERENCED, page, f"mark what nothing needs after {cursor.after[:16] or 'the beginning'}"
         )
 
     async def _delete(self, marked: Marked) -> tuple[int, int]:
@@ -53,9 +51,7 @@ class Retention:
         if self._dry_run or not marked.due:
             return marked.due, marked.due_bytes
         page = DeleteObjects(at=workflow.now(), after=self._cursor.after, until=marked.until, horizon=marked.horizon)
-        deleted = await workflow.execute_activity_method(
-            RetentionRecords.delete_objects, page, summary=f"delete {marked.due} objects", **policies.DELETE_OBJECTS
-        )
+        deleted = await perform(signatures.DELETE_OBJECTS, page, f"delete {marked.due} objects")
         return deleted.objects, deleted.size_bytes
 
     def _count(self, page: Marked, removed: int, size_bytes: int) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
-from activities import policies
+from activities import signatures
 from activities.messages.audits import (
     Audit,
     AuditKey,
@@ -23,17 +22,16 @@ from activities.messages.audits import (
 )
 from activities.messages.base import FaultNote
 from activities.messages.status import Why
-from activities.signatures.audits import Auditor, AuditRecords
-from workflows import display
+from workflows.display import Explained
 from workflows.failures import fault_of
-from workflows.steps import sleep_until
+from workflows.steps import perform, sleep_until
 
 MOST_AUDITS = 100
 MOST_EVENTS = 1_000
 
 
 @workflow.defn
-class RetentionAudit:
+class RetentionAudit(Explained):
     """One timer for the next audit; what is due runs beside it, and goes on in the next execution."""
 
     @workflow.init
@@ -51,27 +49,18 @@ class RetentionAudit:
             auditing += [self._begin(self._opened(audit)) for audit in due.audits]
             if due.next_at is None:
                 break
-            self._stand(f"the next audit; {self._done} are done, {self._failed} failed", due.next_at)
+            self._stand("audits", f"the next audit; {self._done} are done, {self._failed} failed", due.next_at)
             if due.next_at <= workflow.now():
                 await workflow.wait_condition(self._resting)
             await sleep_until(due.next_at, "next audit")
             await self._continue_when_long()
         await asyncio.gather(*auditing)
-        self._stand(f"nothing: {self._done} audits are done, {self._failed} failed", None)
+        self._stand("audits", f"nothing: {self._done} audits are done, {self._failed} failed")
         return RetentionAuditResult(done=self._done, failed=self._failed)
 
-    @workflow.query
-    def why(self) -> Why:
-        """What the audits wait for."""
-        return self._why
-
     async def _take(self) -> AuditsDue:
-        return await workflow.execute_activity_method(
-            AuditRecords.take_audits,
-            TakeAudits(run=self._request.run, at=workflow.now(), open=tuple(self._open)),
-            summary="what is due",
-            **policies.TAKE_AUDITS,
-        )
+        taken = TakeAudits(run=self._request.run, at=workflow.now(), open=tuple(self._open))
+        return await perform(signatures.TAKE_AUDITS, taken, "what is due")
 
     async def _continue_when_long(self) -> None:
         """Go on in a new execution; rounds that wait are carried, rounds that run are waited for."""
@@ -99,8 +88,6 @@ class RetentionAudit:
         try:
             audited = await self._rounds(one)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             audited, void = ObjectsAudited(), fault_of(error)
         await self._record(one.audit, audited, void)
 
@@ -117,28 +104,19 @@ class RetentionAudit:
     async def _round(self, one: OpenAudit) -> ObjectsAudited:
         request, audit = self._request, one.audit
         last = one.next_round > len(request.run.round_pauses)
-        return await workflow.execute_activity_method(
-            Auditor.audit_objects,
+        return await perform(
+            signatures.AUDIT_OBJECTS,
             AuditObjects(run=request.run, roster=request.roster, audit=audit, last_round=last),
-            summary=f"audit {audit.number} of {audit.hotkey[:8]}, round {one.next_round}",
-            **policies.beating(policies.AUDIT_OBJECTS, request.run.heartbeat_timeout),
+            f"audit {audit.number} of {audit.hotkey[:8]}, round {one.next_round}",
+            heartbeat_timeout=request.run.heartbeat_timeout,
         )
 
     async def _record(self, audit: Audit, audited: ObjectsAudited, void: FaultNote | None) -> None:
         record = RecordAudit(run=self._request.run, audit=audit, at=workflow.now(), faults=audited.faults, void=void)
-        recorded = await workflow.execute_activity_method(
-            AuditRecords.record_audits,
-            record,
-            summary=f"record audit {audit.number} of {audit.hotkey[:8]}",
-            **policies.RECORD_AUDITS,
-        )
+        recorded = await perform(signatures.RECORD_AUDITS, record, f"record audit {audit.number} of {audit.hotkey[:8]}")
         del self._open[_key(audit)]
         self._done += 1
         self._failed += recorded.outcome == "failed"
-
-    def _stand(self, waiting_for: str, until: datetime | None) -> None:
-        self._why = Why(stage="audits", waiting_for=waiting_for, until=until)
-        workflow.set_current_details(display.details(self._why))
 
 
 def _key(audit: Audit) -> AuditKey:

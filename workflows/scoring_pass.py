@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
-from activities import policies
-from activities.messages.base import FaultNote, Instant, Ref
+from activities import signatures
+from activities.messages.base import FaultNote, Ref
 from activities.messages.scoring import (
     ChunkMiner,
     EnsureTruth,
@@ -21,6 +22,7 @@ from activities.messages.scoring import (
     PartScored,
     PassStarted,
     RecordScores,
+    ScoreEntrants,
     ScoreMiners,
     Scoring,
     ScoringPassInput,
@@ -30,27 +32,25 @@ from activities.messages.scoring import (
     VerifiedMiner,
 )
 from activities.messages.status import Why
-from activities.signatures.miners import Downloads
-from activities.signatures.scores import Scorer, ScoreRecords
-from activities.signatures.sources import Sources
 from weather.faults import OutOfMemory
-from workflows import display
-from workflows.entrants import add_ensemble, score_entrants
+from weather.near_clones import FEWEST_MINERS
+from workflows.display import Explained, instant
+from workflows.ensembles import add_ensemble
 from workflows.failures import fault_of
-from workflows.near_clones import compare_miners
-from workflows.steps import batches
+from workflows.steps import batches, left, perform
 
 ANALYSIS_GRACE = timedelta(hours=16)
 
 
 @workflow.defn
-class ScoringPass:
+class ScoringPass(Explained):
     """Makes truth ready, proves the scorer, fans out over chunks of miners, records what they scored."""
 
     @workflow.init
     def __init__(self, request: ScoringPassInput) -> None:
-        self._request = request
-        self._miners = request.miners
+        self._request, self._miners = request, request.miners
+        self._key: dict[str, Any] = request.model_dump(include={"pass_name", "lead_hours", "generation"})
+        self._beat = request.run.heartbeat_timeout
         self._scored: list[ChunkMiner] = []
         self._parts: list[PartScored] = []
         self._likeness: Ref | None = None
@@ -64,11 +64,9 @@ class ScoringPass:
         try:
             truth = await self._ensure_truth()
             started = await self._project("in_progress")
-            of_pass = {"run": request.run, "pass_name": request.pass_name, "generation": request.generation}
-            await self._play(Scoring(**of_pass, truth=truth), started)
+            scoring = Scoring(run=request.run, pass_name=request.pass_name, generation=request.generation, truth=truth)
+            await self._play(scoring, started)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             fault = fault_of(error)
         await self._finish(fault)
         return self._result(truth, fault)
@@ -78,29 +76,43 @@ class ScoringPass:
         """Every miner of the run is verified or at fault."""
         self._miners = settled.miners
 
-    @workflow.query
-    def why(self) -> Why:
-        """What this pass waits for."""
-        return self._why
-
     async def _play(self, scoring: Scoring, started: PassStarted) -> None:
-        entrants = await score_entrants(scoring, started.inputs)
+        entrants = await perform(
+            signatures.SCORE_ENTRANTS,
+            ScoreEntrants(**dict(scoring), inputs=started.inputs),
+            "canaries and our own forecasts",
+            heartbeat_timeout=self._beat,
+        )
         miners = await self._settled_miners()
-        self._stand(f"scores of {len(miners)} miners", scoring.run.close_by)
+        self._stand(scoring.pass_name, f"scores of {len(miners)} miners", scoring.run.close_by)
         chunks = batches(miners, scoring.run.miners_per_chunk)
         await asyncio.gather(self._record(entrants), *(self._chunk(chunk, scoring) for chunk in chunks))
-        self._likeness = await compare_miners(scoring, self._scored)
+        if scoring.pass_name == "day1_qc" and len(self._scored) >= FEWEST_MINERS:
+            await self._compare(scoring)
         if built := await add_ensemble(scoring, self._scored):
             self._parts.append(PartScored(part=built.part, facts=built.facts, faults=0))
 
+    async def _compare(self, scoring: Scoring) -> None:
+        """The fields of day 1 side by side; if it fails there is no evidence of near copies, and nobody is accused."""
+        try:
+            self._likeness = await perform(
+                signatures.COMPARE_MINERS,
+                ScoreMiners(**dict(scoring), miners=tuple(self._scored)),
+                f"compare {len(self._scored)} miners",
+                heartbeat_timeout=self._beat,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("no evidence of near copies: %s", fault_of(error))
+
     async def _ensure_truth(self) -> TruthReady:
-        run, give_up = self._request.run, self._truth_bound()
-        self._stand("truth of " + ", ".join(display.instant(run.valid_time(h)) for h in self._leads()), give_up)
-        return await workflow.execute_activity_method(
-            Sources.ensure_truth,
-            EnsureTruth(run=run, pass_name=self._request.pass_name, lead_hours=self._leads()),
-            summary=f"truth for {self._request.pass_name} {self._request.lead_hours:03d}h",
-            **self._beating(policies.until(policies.ENSURE_TRUTH, give_up - workflow.now())),
+        run, name, give_up = self._request.run, self._request.pass_name, self._truth_bound()
+        self._stand(name, "truth of " + ", ".join(instant(run.valid_time(h)) for h in self._leads()), give_up)
+        return await perform(
+            signatures.ENSURE_TRUTH,
+            EnsureTruth(run=run, pass_name=name, lead_hours=self._leads()),
+            f"truth for {name} {self._request.lead_hours:03d}h",
+            heartbeat_timeout=self._beat,
+            schedule_to_close_timeout=left(give_up),
         )
 
     def _truth_bound(self) -> datetime:
@@ -116,7 +128,7 @@ class ScoringPass:
         return tuple(h for h in request.run.day1_lead_hours if h >= request.first_lead_hours)
 
     async def _settled_miners(self) -> tuple[VerifiedMiner, ...]:
-        self._stand("the run's miners to be settled", None)
+        self._stand(self._request.pass_name, "the run's miners to be settled")
         await workflow.wait_condition(lambda: self._miners is not None)
         return self._miners or ()
 
@@ -138,8 +150,8 @@ class ScoringPass:
 
     async def _fetch(self, miner: VerifiedMiner, last: bool) -> LeadFetched:
         request = self._request
-        return await workflow.execute_activity_method(
-            Downloads.fetch_lead,
+        return await perform(
+            signatures.FETCH_LEAD,
             FetchLead(
                 run=request.run,
                 pass_name=request.pass_name,
@@ -149,17 +161,17 @@ class ScoringPass:
                 call=request.call,
                 last_round=last,
             ),
-            summary=f"fetch {request.lead_hours:03d}h of {miner.hotkey[:8]}",
-            **self._beating(policies.FETCH_LEAD),
+            f"fetch {request.lead_hours:03d}h of {miner.hotkey[:8]}",
+            heartbeat_timeout=self._beat,
         )
 
     async def _score(self, miners: tuple[ChunkMiner, ...], scoring: Scoring) -> None:
         try:
-            part = await workflow.execute_activity_method(
-                Scorer.score_miners,
+            part = await perform(
+                signatures.SCORE_MINERS,
                 ScoreMiners(**dict(scoring), miners=miners),
-                summary=f"score {len(miners)} miners, {scoring.pass_name} {self._request.lead_hours:03d}h",
-                **self._beating(policies.SCORE_MINERS),
+                f"score {len(miners)} miners, {scoring.pass_name} {self._request.lead_hours:03d}h",
+                heartbeat_timeout=self._beat,
             )
         except ActivityError as error:
             if fault_of(error).code != OutOfMemory.__name__ or len(miners) == 1:
@@ -170,56 +182,24 @@ class ScoringPass:
         self._scored += miners
 
     async def _record(self, part: PartScored) -> None:
-        await workflow.execute_activity_method(
-            ScoreRecords.record_scores,
+        await perform(
+            signatures.RECORD_SCORES,
             RecordScores(run_id=self._request.run.run_id, part=part.part),
-            summary=f"record {part.facts} facts, {part.faults} faults",
-            **self._beating(policies.RECORD_SCORES),
+            f"record {part.facts} facts, {part.faults} faults",
+            heartbeat_timeout=self._beat,
         )
         self._parts.append(part)
 
     async def _project(self, status: str) -> PassStarted:
-        request = self._request
-        return await workflow.execute_activity_method(
-            ScoreRecords.start_pass,
-            StartPass(
-                run_id=request.run.run_id,
-                pass_name=request.pass_name,
-                lead_hours=request.lead_hours,
-                generation=request.generation,
-                to=status,
-                at=workflow.now(),
-            ),
-            summary=status,
-            **policies.RECORD,
-        )
+        step = StartPass(run_id=self._request.run.run_id, to=status, at=workflow.now(), **self._key)
+        return await perform(signatures.START_PASS, step, status)
 
     async def _finish(self, fault: FaultNote | None) -> None:
-        request = self._request
-        await workflow.execute_activity_method(
-            ScoreRecords.finish_pass,
-            FinishPass(
-                run=request.run,
-                pass_name=request.pass_name,
-                lead_hours=request.lead_hours,
-                generation=request.generation,
-                at=workflow.now(),
-                fault=fault,
-                likeness=self._likeness,
-            ),
-            summary="finish",
-            **policies.RECORD,
-        )
-
-    def _beating(self, options: policies.Options) -> policies.Options:
-        return policies.beating(options, self._request.run.heartbeat_timeout)
-
-    def _stand(self, waiting_for: str, until: Instant | None, fault: FaultNote | None = None) -> None:
-        self._why = Why(stage=self._request.pass_name, waiting_for=waiting_for, until=until, last_fault=fault)
-        workflow.set_current_details(display.details(self._why))
+        end = FinishPass(run=self._request.run, at=workflow.now(), fault=fault, likeness=self._likeness, **self._key)
+        await perform(signatures.FINISH_PASS, end, "finish")
 
     def _result(self, truth: TruthReady | None, fault: FaultNote | None) -> ScoringPassResult:
-        self._stand("nothing: it is recorded", None, fault)
+        self._stand(self._request.pass_name, "nothing: it is recorded", fault=fault)
         return ScoringPassResult(
             pass_name=self._request.pass_name,
             lead_hours=self._request.lead_hours,

@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from temporalio import workflow
 
+from activities.signatures import Answer, Asked, Signature
+
 T = TypeVar("T")
+
+
+def perform(
+    signature: Signature[Asked, Answer], request: Asked, summary: str, **times: timedelta
+) -> workflow.ActivityHandle[Answer]:
+    """Begin an activity as its signature says; `times` are time-outs that only the caller knows."""
+    options: dict[str, Any] = {**signature.options, **times}
+    return workflow.start_activity(signature.name, request, result_type=signature.gives, summary=summary, **options)
+
+
+def left(until: datetime) -> timedelta:
+    """The time until an instant, at least a second."""
+    return max(until - workflow.now(), timedelta(seconds=1))
 
 
 def batches(items: Sequence[T], size: int) -> list[tuple[T, ...]]:

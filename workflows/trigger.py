@@ -9,13 +9,13 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities import policies
+from activities import signatures
 from activities.messages.retention import RetentionInput
 from activities.messages.run import ForecastRunInput, TriggerInput, TriggerResult
 from activities.messages.weights import WeightsEpochInput
-from activities.signatures.weights import Weights
 from workflows.forecast_run import ForecastRun
 from workflows.retention import Retention
+from workflows.steps import perform
 from workflows.weights_epoch import WeightsEpoch
 
 Due = ForecastRunInput | RetentionInput | WeightsEpochInput
@@ -49,9 +49,7 @@ async def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, Du
     if request.kind == "retention":
         return Retention.run, RetentionInput(day=nominal.date())
     if request.kind == "weights":
-        epoch = await workflow.execute_activity_method(
-            Weights.open_epoch, WeightsEpochInput(as_of=nominal), summary="name the epoch", **policies.RECORD
-        )
+        epoch = await perform(signatures.OPEN_EPOCH, WeightsEpochInput(as_of=nominal), "name the epoch")
         return WeightsEpoch.run, epoch.request
     return ForecastRun.run, ForecastRunInput(init_time=cycle_before(nominal), grid=request.grid)
 

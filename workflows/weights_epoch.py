@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
-from activities import policies
+from activities import signatures
 from activities.messages.base import FaultNote
-from activities.messages.status import Kind, Why
+from activities.messages.status import Why
 from activities.messages.weights import (
     ComputeVector,
     Epoch,
@@ -24,16 +24,16 @@ from activities.messages.weights import (
     WeightsEpochResult,
     WeightsStatus,
 )
-from activities.signatures.weights import Rounds, Weights, WeightSinks
 from weather.faults import ConfigurationInvalid, WeightsNotPublished
-from workflows import display
-from workflows.failures import fault_note, fault_of
+from workflows.display import Explained
+from workflows.failures import fault_of
+from workflows.steps import left, perform
 
 THERE = ("committed", "confirmed")
 
 
 @workflow.defn
-class WeightsEpoch:
+class WeightsEpoch(Explained):
     """An epoch that is not in every sink by its end fails, and is never made up for."""
 
     def __init__(self) -> None:
@@ -46,28 +46,19 @@ class WeightsEpoch:
         try:
             return await self._play(epoch)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             await self._missed(epoch, fault_of(error))
             raise
         except WeightsNotPublished as silent:
-            await self._missed(epoch, fault_note(silent))
+            await self._missed(epoch, FaultNote.of(silent))
             raise
 
     @workflow.query
     def status(self) -> WeightsStatus:
         """Stage, vector, and where it stands in each sink."""
-        return self._status
-
-    @workflow.query
-    def why(self) -> Why:
-        """What the epoch waits for, until when."""
-        return self._why
+        return self._status.model_copy(update={"stage": self._why.stage})
 
     async def _open(self, request: WeightsEpochInput) -> Epoch:
-        epoch = await workflow.execute_activity_method(
-            Weights.open_epoch, request, summary="open the epoch", **policies.RECORD
-        )
+        epoch = await perform(signatures.OPEN_EPOCH, request, "open the epoch")
         if (found := workflow.info().workflow_id) != (expected := epoch.request.workflow_id):
             raise ConfigurationInvalid("an epoch has one id", found=found, expected=expected)
         self._tell(epoch=epoch.epoch)
@@ -87,27 +78,26 @@ class WeightsEpoch:
         if silent:
             why = "; ".join(f"{each.sink}: {each.fault.code if each.fault else each.state}" for each in silent)
             raise WeightsNotPublished(why, found=f"{len(silent)} of {len(publications)} sinks are silent")
-        self._stand("published", "nothing: the weights are in every sink", None)
+        self._stand("published", "nothing: the weights are in every sink")
         return WeightsEpochResult(
             epoch=epoch.epoch, head=frozen.head, input_digest=vector.input_digest, publications=publications
         )
 
     async def _compute(self, epoch: Epoch) -> tuple[FrozenInputs, Vector]:
-        options = policies.until(policies.COUNT_ROUNDS, epoch.ends - workflow.now())
-        step = EpochStep(epoch=epoch, at=workflow.now())
+        step, time_left = EpochStep(epoch=epoch, at=workflow.now()), left(epoch.ends)
         self._stand("settle", "rounds past close_by to end", epoch.ends, kind="worker")
-        await workflow.execute_activity_method(Rounds.settle_overdue, step, summary="settle overdue rounds", **options)
+        await perform(signatures.SETTLE_OVERDUE, step, "settle overdue rounds", schedule_to_close_timeout=time_left)
         self._stand("freeze", "rounds and registry to be read", epoch.ends, kind="worker")
-        await workflow.execute_activity_method(Rounds.compare_registry, step, summary="compare registries", **options)
-        frozen = await workflow.execute_activity_method(
-            Weights.freeze_epoch_inputs, step, summary="freeze the inputs", **options
+        await perform(signatures.COMPARE_REGISTRY, step, "compare registries", schedule_to_close_timeout=time_left)
+        frozen = await perform(
+            signatures.FREEZE_EPOCH_INPUTS, step, "freeze the inputs", schedule_to_close_timeout=time_left
         )
         self._stand("compute", f"weights of {frozen.rounds} rounds up to {frozen.head}", epoch.ends, kind="worker")
-        vector = await workflow.execute_activity_method(
-            Weights.compute_vector,
+        vector = await perform(
+            signatures.COMPUTE_VECTOR,
             ComputeVector(epoch=epoch, at=workflow.now(), inputs=frozen.inputs),
-            summary=f"compute from {frozen.rounds} rounds",
-            **options,
+            f"compute from {frozen.rounds} rounds",
+            schedule_to_close_timeout=time_left,
         )
         return frozen, vector
 
@@ -115,34 +105,28 @@ class WeightsEpoch:
         """Its own failure is this sink's alone."""
         request = PublishWeights(epoch=epoch, at=workflow.now(), sink=sink)
         try:
-            published = await workflow.execute_activity_method(
-                WeightSinks.publish_weights,
+            published = await perform(
+                signatures.PUBLISH_WEIGHTS,
                 request,
-                summary=f"publish to {sink}",
-                **policies.until(policies.PUBLISH_WEIGHTS, epoch.publish_until - workflow.now()),
+                f"publish to {sink}",
+                schedule_to_close_timeout=left(epoch.publish_until),
             )
             self._note(published)
-            published = await workflow.execute_activity_method(
-                WeightSinks.confirm_weights,
+            published = await perform(
+                signatures.CONFIRM_WEIGHTS,
                 request,
-                summary=f"read back from {sink}",
-                **policies.until(policies.CONFIRM_WEIGHTS, epoch.ends - workflow.now()),
+                f"read back from {sink}",
+                schedule_to_close_timeout=left(epoch.ends),
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             published = Publication(sink=sink, state="missed", fault=fault_of(error))
         self._note(published)
         return published
 
     async def _missed(self, epoch: Epoch, fault: FaultNote) -> None:
-        self._stand("missed", f"nothing: {fault.code}", None, kind="platform", fault=fault)
-        await workflow.execute_activity_method(
-            Weights.record_missed,
-            RecordMissed(epoch=epoch, at=workflow.now(), fault=fault),
-            summary=f"missed: {fault.code}",
-            **policies.RECORD,
-        )
+        self._stand("missed", f"nothing: {fault.code}", kind="platform", fault=fault)
+        missed = RecordMissed(epoch=epoch, at=workflow.now(), fault=fault)
+        await perform(signatures.RECORD_MISSED, missed, f"missed: {fault.code}")
 
     def _note(self, publication: Publication) -> None:
         others = [each for each in self._status.publications if each.sink != publication.sink]
@@ -150,18 +134,3 @@ class WeightsEpoch:
 
     def _tell(self, **changes: object) -> None:
         self._status = self._status.model_copy(update=changes)
-
-    def _stand(
-        self,
-        stage: str,
-        waiting_for: str,
-        until: datetime | None,
-        *,
-        kind: Kind = "timer",
-        fault: FaultNote | None = None,
-    ) -> None:
-        self._tell(stage=stage)
-        self._why = Why(
-            stage=stage, waiting_for=waiting_for, kind=kind, since=workflow.now(), until=until, last_fault=fault
-        )
-        workflow.set_current_details(display.details(self._why))

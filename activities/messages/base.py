@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+from weather.faults import Fault
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Hotkey = Digest
@@ -35,3 +37,10 @@ class FaultNote(Message):
     detail: str = ""
     found: str | None = None
     expected: str | None = None
+
+    @classmethod
+    def of(cls, fault: Fault) -> Self:
+        """The note that a fault leaves in a history."""
+        return cls(
+            code=fault.code, cause=fault.cause, detail=fault.detail[:500], found=fault.found, expected=fault.expected
+        )

@@ -12,15 +12,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
-from activities import policies
+from activities import signatures
 from activities.messages.miner import MinerForecastInput, MinerForecastResult, SettleMiner
 from activities.messages.run import AdvanceRun, TriggerInput, TriggerResult
-from activities.signatures.miners import MinerRecords
-from activities.signatures.runs import RunRecords
 from adapters.temporal_client import workflow_runner
 from workers.pod import WORKFLOWS
 from workflows.failures import FAILURE_TYPES
 from workflows.miner_job import MinerJob
+from workflows.steps import perform
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*/*.json"))
 LARGEST_PAYLOAD_BYTES = 64 * 1024
@@ -63,7 +62,7 @@ class OneMoreActivity:
     @workflow.run
     async def run(self, request: MinerForecastInput) -> MinerForecastResult:
         settle = SettleMiner(run_id=request.run.run_id, hotkey=request.hotkey, at=workflow.now())
-        await workflow.execute_activity_method(MinerRecords.settle_miner, settle, **policies.RECORD)
+        await perform(signatures.SETTLE_MINER, settle, "")
         return MinerForecastResult(hotkey=request.hotkey, outcome="fault")
 
 
@@ -72,7 +71,7 @@ class AnotherOrder:
     @workflow.run
     async def run(self, request: TriggerInput) -> TriggerResult:
         advance = AdvanceRun(run_id="x", to="pending", reason="", at=workflow.now())
-        await workflow.execute_activity_method(RunRecords.advance_run, advance, **policies.RECORD)
+        await perform(signatures.ADVANCE_RUN, advance, "")
         return TriggerResult(workflow_id="x", joined=False)
 
 

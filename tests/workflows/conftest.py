@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 
 from activities import task_queues
 from activities.faults import FaultInterceptor
+from activities.signatures import methods
 from adapters.temporal_client import workflow_runner
 from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.fake_scores import FakeScores
@@ -86,12 +87,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
     miners, scores = FakeMiners(script, client), FakeScores(script)
     runs, children, archive = FakeRuns(script), FakeChildren(script, client), FakeArchive(script)
     others = (FakeAudits(script), FakeOperator(script), FakeOutbox(script), FakeWeights(script))
-    activities = [
-        method
-        for fake in (runs, children, miners, archive, scores, *others)
-        for name in dir(fake)
-        if hasattr(method := getattr(fake, name), "__temporal_activity_definition")
-    ]
+    activities = methods(runs, children, miners, archive, scores, *others)
     async with AsyncExitStack() as stack:
         for queue in QUEUES:
             control = queue == task_queues.CONTROL

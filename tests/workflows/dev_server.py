@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
 
 from activities.messages.run import ForecastRunInput, Run
+from activities.signatures import methods
 from adapters import temporal_server
 from adapters.temporal_client import connect
 from starter.embedded import NAMESPACE
@@ -24,7 +26,7 @@ from tests.workflows.fake_scores import FakeScores
 from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeRuns, Script
 from workers.pod import queue_worker
 from workers.settings import Settings
-from workers.wiring import Activities, Wiring
+from workers.wiring import Wiring
 
 LONGEST_SECONDS = 60
 
@@ -69,15 +71,14 @@ class FakeWiring(Wiring):
     script: Script
     others: tuple[object, ...] = ()
 
-    def activities(self, queue: str) -> Activities:
+    def activities(self, queue: str) -> Sequence[Callable[..., Any]]:
         """All of them on each queue."""
         script, client = self.script, self.client
         fakes = (
             *(QuickRuns(script), FakeChildren(script, client), FakeMiners(script, client)),
             *(FakeArchive(script), FakeScores(script), FakeAudits(script)),
         )
-        methods = {name: getattr(fake, name) for fake in (*fakes, *self.others) for name in dir(fake)}
-        return [method for method in methods.values() if hasattr(method, "__temporal_activity_definition")]
+        return methods(*fakes, *self.others)
 
 
 @asynccontextmanager

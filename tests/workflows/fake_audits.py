@@ -18,13 +18,12 @@ from activities.messages.audits import (
     RecordAudit,
     TakeAudits,
 )
-from activities.signatures.audits import Auditor, AuditRecords, Peers
 from tests.workflows.script import DIGEST, Script
 
 OBJECTS = tuple(range(8))
 
 
-class FakeAudits(AuditRecords, Auditor, Peers):
+class FakeAudits:
     """`script.audits` are the instants of each miner's audits."""
 
     def __init__(self, script: Script) -> None:

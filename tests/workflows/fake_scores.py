@@ -19,11 +19,10 @@ from activities.messages.scoring import (
     Scoring,
     StartPass,
 )
-from activities.signatures.scores import EnsembleRecords, Scorer, ScoreRecords
 from tests.workflows.script import DIGEST, REF, Script
 
 
-class FakeScores(Scorer, ScoreRecords, EnsembleRecords):
+class FakeScores:
     def __init__(self, script: Script) -> None:
         self.script = script
 

@@ -20,14 +20,12 @@ from activities.messages.weights import (
     Vector,
     WeightsEpochInput,
 )
-from activities.signatures.outbox import Outbox
-from activities.signatures.weights import Rounds, Weights, WeightSinks
 from tests.workflows.script import DIGEST, REF, Script
 
 GENESIS, TEMPO, BUFFER = datetime(2020, 1, 1, tzinfo=UTC), timedelta(seconds=4_320), timedelta(minutes=3)
 
 
-class FakeWeights(Weights, Rounds, WeightSinks):
+class FakeWeights:
     def __init__(self, script: Script) -> None:
         self.script = script
 
@@ -81,7 +79,7 @@ class FakeWeights(Weights, Rounds, WeightSinks):
         return Publication(sink=request.sink, state="confirmed", reference="r")
 
 
-class FakeOutbox(Outbox):
+class FakeOutbox:
     """Everything that is due is told."""
 
     def __init__(self, script: Script) -> None:

@@ -52,16 +52,12 @@ from activities.messages.run import (
     SettleAbsence,
 )
 from activities.messages.scoring import EnsureTruth, FetchLead, LeadFetched, TruthReady, TruthSet
-from activities.signatures.miners import Downloads, MinerCalls, MinerRecords
-from activities.signatures.operator import Operator
-from activities.signatures.runs import Children, RunOpening, RunRecords
-from activities.signatures.sources import Sources
 from protocol import names
 from tests.workflows.script import DIGEST, REF, Script
 from weather.faults import NoCommitment
 
 
-class FakeRuns(RunOpening, RunRecords):
+class FakeRuns:
     def __init__(self, script: Script) -> None:
         self.script = script
 
@@ -150,7 +146,7 @@ class FakeRuns(RunOpening, RunRecords):
         )
 
 
-class FakeChildren(Children):
+class FakeChildren:
     def __init__(self, script: Script, client: Client) -> None:
         self.script, self.client = script, client
 
@@ -173,7 +169,7 @@ class FakeChildren(Children):
         return Adopted(result=await handle.result())
 
 
-class FakeMiners(MinerRecords, MinerCalls, Downloads):
+class FakeMiners:
     def __init__(self, script: Script, client: Client) -> None:
         self.script, self.client = script, client
 
@@ -224,7 +220,7 @@ class FakeMiners(MinerRecords, MinerCalls, Downloads):
         return LeadFetched(hotkey=request.miner.hotkey, objects=REF)
 
 
-class FakeArchive(Sources):
+class FakeArchive:
     def __init__(self, script: Script) -> None:
         self.script = script
 
@@ -244,7 +240,7 @@ class FakeArchive(Sources):
         )
 
 
-class FakeOperator(Operator):
+class FakeOperator:
     """Obeys each verb; what the run then has to do is scripted by verb."""
 
     def __init__(self, script: Script) -> None:

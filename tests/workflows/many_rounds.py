@@ -21,6 +21,7 @@ from activities.rounds import LedgerRounds
 from activities.run_opening import LedgerRunOpening
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
+from activities.signatures import methods
 from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights, WeightsRules
 from adapters.sinks.file import FileSink
@@ -61,13 +62,7 @@ def activities_of(planet: Planet) -> list[Any]:
         Scores(planet, script),
         Sky(planet),
     ]
-    methods: dict[str, Any] = {}
-    for part in parts:
-        for name in dir(part):
-            method = getattr(part, name)
-            if hasattr(method, "__temporal_activity_definition"):
-                methods.setdefault(name, method)
-    return list(methods.values())
+    return methods(*reversed(parts))
 
 
 @asynccontextmanager

@@ -21,7 +21,6 @@ from activities import task_queues
 from activities.audits import LedgerAuditRecords
 from activities.messages.audits import AuditObjects, ObjectsAudited, RetentionAuditInput, RetentionAuditResult
 from activities.messages.run import ForecastRunInput, Run, SealRun
-from activities.signatures.audits import Auditor
 from adapters.clock import FixedClock
 from adapters.ledger import audits, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
@@ -40,7 +39,7 @@ MINERS = 256
 STORE = "5" * 64
 
 
-class EverythingServed(Auditor):
+class EverythingServed:
     @activity.defn
     async def audit_objects(self, request: AuditObjects) -> ObjectsAudited:
         return ObjectsAudited()

@@ -34,7 +34,7 @@ from activities.messages.inference import (
     SubmitCommitment,
     WrittenStore,
 )
-from activities.signatures.inference import InferenceActivities
+from activities.signatures import methods
 from adapters.temporal_client import workflow_runner
 from workflows.miner_job import MinerJob
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NORTH, SOUTH = "aa" * 32, "bb" * 32
 
 
-class FakeInference(InferenceActivities):
+class FakeInference:
     """Counts its calls; fails the first `refusals` submissions of a validator and every `broken` step."""
 
     def __init__(self, refusals: int = 0, broken: str = "", final_refusal: str = "") -> None:
@@ -130,7 +130,7 @@ class Play:
 async def play(environment: WorkflowEnvironment, fake: FakeInference, cached: int = 100) -> AsyncGenerator[Play]:
     queue = f"inference-{uuid4()}"
     with ThreadPoolExecutor(4) as executor:
-        activities = [getattr(fake, name) for name in sorted(InferenceActivities.__abstractmethods__)]
+        activities = methods(fake)
         async with (
             Worker(
                 environment.client,

@@ -19,7 +19,6 @@ from temporalio.client import Client
 
 from activities.messages.retention import Deleted, DeleteObjects, Marked, MarkUnreferenced
 from activities.messages.run import ForecastRunInput, Run
-from activities.signatures.retention import RetentionRecords
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.runs import open_run
 from adapters.ledger.tables.runs import ForecastRunRow
@@ -49,7 +48,7 @@ BY_HAND = """temporal schedule create --schedule-id {name} --cron '30 3,9,15,21 
 BACKFILL = "temporal schedule backfill --schedule-id {name} --overlap-policy AllowAll --start-time {at} --end-time {at}"
 
 
-class OneObject(RetentionRecords):
+class OneObject:
     """A store of one object that nothing needs."""
 
     @activity.defn

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from activities.messages.base import FaultNote
 from activities.messages.miner import LastWord
 from activities.messages.run import AbsenceSettled, CommitWindow, ForecastRunInput, Run, SettleAbsence
 from adapters.ledger import absence, runs
 from adapters.ledger.tables.commitments import LogLeafRow
 from tests.activities.validator.world import ALICE, BOB, HINDCAST, LIVE, Validator, do
 from weather.faults import EgressDown, MinerUnreachable
-from workflows.failures import fault_note
 
 
 def opened(validator: Validator, request: ForecastRunInput = LIVE) -> tuple[Run, CommitWindow]:
@@ -28,7 +28,7 @@ def settle(validator: Validator, run: Run, deadline: datetime, moves: int = 0) -
 
 def last_words(validator: Validator, run: Run, at: datetime, fault: type = MinerUnreachable) -> None:
     for key in (ALICE, BOB):
-        word = LastWord(run_id=run.run_id, hotkey=key.hotkey, at=at, fault=fault_note(fault("refused")))
+        word = LastWord(run_id=run.run_id, hotkey=key.hotkey, at=at, fault=FaultNote.of(fault("refused")))
         do(validator.responses.record_last_word, word)
 
 

@@ -1,1 +1,0 @@
-"""What workflows may call: abstract activities, light to import."""
