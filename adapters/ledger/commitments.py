@@ -73,22 +73,19 @@ def sealed_commitments(session: Session, run_id: str) -> SealedCommitments:
 def _append(session: Session, key: PrivateKey, received: ReceivedCommitment) -> RecordedCommitment:
     commitment = received.commitment
     entry = CommitmentEntry(
-        network=commitment.network,
-        run_id=commitment.run_id,
-        hotkey=commitment.hotkey,
+        **commitment.model_dump(include={"network", "run_id", "hotkey"}),
         commitment_digest=commitment.digest,
         received_at=parse_stamp(format_stamp(received.received_at)),
         channel=received.channel,
     )
     leaf = log.append_leaf(session, entry, commitment.hotkey)
     receipt = Receipt(validator=key.hotkey, leaf_index=leaf.leaf_index, entry=entry)
-    same = entry.model_dump(include={"run_id", "hotkey", "commitment_digest"})
-    times = entry.model_dump(include={"received_at", "channel"})
+    columns = entry.model_dump(exclude={"kind", "network"})
     row = CommitmentRow(
-        **same, **times, commitment=commitment.value, signature=received.signature, leaf_index=leaf.leaf_index
+        **columns, commitment=commitment.value, signature=received.signature, leaf_index=leaf.leaf_index
     )
     receipted = ReceiptRow(
-        **same,
+        **entry.model_dump(include={"run_id", "hotkey", "commitment_digest"}),
         receipt=receipt.value,
         receipt_signature=sign_receipt(key, receipt),
         inclusion_proof=log.last_leaf_proof(session, leaf),
