@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Generator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -31,7 +30,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, TerminatedErr
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import task_queues
-from activities.messages.base import FaultNote
+from activities.messages.base import FaultNote, Message
 from activities.messages.run import ForecastRunInput, ForecastRunResult
 from activities.messages.status import RunProgress, Why
 from adapters.ledger.engine import Ledger
@@ -41,7 +40,6 @@ from protocol.layout import load_layout
 from protocol.names import format_time
 from protocol.registry import Registry
 from starter.commands.whys import Leaf
-from starter.refusals import FolderUnusable
 from weather.faults import (
     ConfigurationInvalid,
     Fault,
@@ -60,6 +58,8 @@ ABSENT = "the server has no such workflow: `barograph run start` begins it, or g
 NO_WORKER = "waits for a `control` worker that answers, such as `barograph worker --mode control`"
 LOOK_SECONDS = 1.0
 QUERY_TIMEOUT = timedelta(seconds=5)
+FAILED_ONLY = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+M = TypeVar("M", bound=Message)
 
 
 def client_settings(state: Path) -> Settings:
@@ -85,7 +85,7 @@ def _environment(file: Path) -> dict[str, str]:
             f"no stack is known: BAROGRAPH_LEDGER_URL is not set and {file} is not there"
         ) from error
     except (OSError, ValidationError) as error:
-        raise FolderUnusable(f"{file} is no object of texts; `barograph up` writes it anew: {error}") from error
+        raise ConfigurationInvalid(f"{file} is no object of texts; `barograph up` writes it anew: {error}") from error
 
 
 @contextlib.contextmanager
@@ -141,34 +141,34 @@ def registry(settings: Settings) -> Registry:
         raise PrerequisiteMissing(f"the registry cannot be read: {error}") from error
 
 
-@dataclass(frozen=True)
-class StartedRun:
-    """`joined` if the run was there already, open or closed."""
-
-    handle: WorkflowHandle[ForecastRun, ForecastRunResult]
-    joined: bool
+async def start_run(client: Client, request: ForecastRunInput) -> tuple[WorkflowHandle[Any, ForecastRunResult], bool]:
+    """As `start_or_join`."""
+    summary = f"{request.run_purpose} run of {format_time(request.init_time)}"
+    return await start_or_join(client, ForecastRun.run, request, summary=summary)
 
 
-async def start_run(client: Client, request: ForecastRunInput) -> StartedRun:
-    """Start the run under its business id, or join it."""
+async def start_or_join(
+    client: Client, run: Any, request: Any, again: WorkflowIDReusePolicy = FAILED_ONLY, summary: str | None = None
+) -> tuple[WorkflowHandle, bool]:
+    """A workflow under its business id, and whether it was there already, open or closed."""
     try:
         handle = await client.start_workflow(
-            ForecastRun.run,
+            run,
             request,
             id=request.workflow_id,
             task_queue=task_queues.CONTROL,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            static_summary=f"{request.run_purpose} run of {format_time(request.init_time)}",
+            id_reuse_policy=again,
+            static_summary=summary,
         )
     except WorkflowAlreadyStartedError:
-        return StartedRun(client.get_workflow_handle_for(ForecastRun.run, request.workflow_id), joined=True)
+        return client.get_workflow_handle_for(run, request.workflow_id), True
     answer = handle._start_workflow_response
     assert answer is not None
-    return StartedRun(handle, joined=not answer.started)
+    return handle, not answer.started
 
 
-async def watched(handle: WorkflowHandle[ForecastRun, ForecastRunResult], *, quiet: bool) -> ForecastRunResult:
+async def watched(handle: WorkflowHandle[Any, ForecastRunResult], *, quiet: bool) -> ForecastRunResult:
     """The result of a run; what happens until then is shown on standard error."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     result = asyncio.create_task(handle.result())
@@ -182,13 +182,17 @@ async def watched(handle: WorkflowHandle[ForecastRun, ForecastRunResult], *, qui
     return await result
 
 
-async def _look(handle: WorkflowHandle[ForecastRun, ForecastRunResult]) -> tuple[str, RunProgress]:
+async def _look(handle: WorkflowHandle) -> tuple[str, RunProgress]:
     try:
-        why = await handle.query(ForecastRun.why, rpc_timeout=QUERY_TIMEOUT)
-        progress = await handle.query(ForecastRun.progress, rpc_timeout=QUERY_TIMEOUT)
+        why, progress = await asked(handle, "why", Why), await asked(handle, "progress", RunProgress)
     except (RPCError, WorkflowQueryFailedError):
         return "no worker answers", RunProgress()
     return f"{why.stage}: {why.waiting_for} · {progress.verified} of {progress.asked} miners verified", progress
+
+
+async def asked(handle: WorkflowHandle, query: str, kind: type[M]) -> M:
+    """What a query answers; members that only the worker's version knows are passed over."""
+    return kind.model_validate(await handle.query(query, rpc_timeout=QUERY_TIMEOUT), extra="ignore")
 
 
 def failure_of(error: WorkflowFailureError | WorkflowUpdateFailedError) -> Fault:
@@ -217,8 +221,7 @@ async def why_of(client: Client, workflow_id: str) -> list[Leaf]:
         described = await handle.describe()
         if described.status == WorkflowExecutionStatus.RUNNING:
             under_way = [doing(workflow_id, one) for one in described.raw_description.pending_activities]
-            why = await handle.query("why", result_type=Why, rpc_timeout=QUERY_TIMEOUT)
-            return [_told(workflow_id, why), *under_way]
+            return [_told(workflow_id, await asked(handle, "why", Why)), *under_way]
         await handle.result()
     except WorkflowFailureError as error:
         fault = FaultNote.of(failure_of(error))

@@ -6,33 +6,28 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from temporalio.api.enums.v1 import PendingActivityState
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities import task_queues
-from activities.messages.run import CampaignRef, ForecastRunInput, ForecastRunResult
-from adapters import temporal_server
+from activities.messages.run import CampaignRef, ForecastRunInput
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord
 from adapters.ledger.views import board_rows, faults_by_miner
-from adapters.temporal_client import connect
 from protocol import names
-from starter.embedded import NAMESPACE, EmbeddedStack, MinerPlan, Ports, World
-from starter.embedded_run import running
-from starter.state_folder import StateFolder, open_state_folder
+from starter.client import start_run
+from starter.embedded import EmbeddedStack, MinerPlan, Ports, World
+from starter.embedded_run import Tell, playing
+from starter.state_folder import StateFolder
 from starter.supervisor import Supervisor
-from workflows.forecast_run import ForecastRun
 
-CAMPAIGN = "demo"
 DAYS_AGO = 20
 LEADS = range(24, 241, 24)
+KILLED = "worker-hybrid"
 WATCH_SECONDS = 0.02
 REPLACED_WITHIN_SECONDS = 60
 MINERS = (
@@ -53,78 +48,33 @@ HASTE = {
     "BAROGRAPH_SEAL_GRACE_SECONDS": "5",
     "BAROGRAPH_HEARTBEAT_TIMEOUT_SECONDS": "5",
 }
+Document = dict[str, Any]
 
 
-class Row(BaseModel):
-    """Frozen, and the same in the table and in JSON."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Ranked(Row):
-    rank: int | None
-    miner: str
-    kind: str
-    score: float
-    code: str | None
-
-
-class FaultLine(Row):
-    miner: str
-    code: str
-    cause: str
-    scope: str
-    detail: str
-
-
-class Killed(Row):
-    process: str
-    pid: int
-    during: str
-    replaced_by: int
-
-
-class DemoReport(Row):
-    """What the demo shows."""
-
-    run_id: str
-    outcome: str
-    seconds: float
-    ranking: list[Ranked]
-    faults: list[FaultLine]
-    killed_workers: list[Killed]
-    web_ui: str
-    artefacts: str
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """Where the demo keeps its state; a new folder if none is given. `tell` hears of each step."""
-
-    state: Path | None = None
-    tell: Callable[[str], None] = field(default=lambda _step: None)
-
-
-async def play(options: DemoOptions) -> DemoReport:
+async def play(state: Path | None, tell: Tell) -> Document:
     """Start everything, run one hindcast with honest miners and cheats, kill a worker, report."""
     began = time.monotonic()
-    root = options.state or Path(".barograph") / f"demo-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    folder = open_state_folder(root, temporal_server.binary_version(temporal_server.find_binary()))
-    try:
-        stack = EmbeddedStack(folder, Ports.free(ui=True), World(), MINERS, settings=HASTE, durable=False)
-        options.tell(f"starting {len(stack.processes())} processes in {folder.root}")
-        async with running(stack) as supervisor:
-            client = await connect(stack.temporal_address, NAMESPACE)
-            options.tell(f"Temporal Web UI: {_web_ui(stack)}")
-            options.tell(f"Prometheus metrics: {', '.join(stack.metrics.values())}")
-            handle = await _start(client)
-            options.tell(f"{handle.id} is running; {len(MINERS)} miners were asked")
-            watching = asyncio.create_task(kill_while_scoring(client, supervisor, handle.id))
-            result = await handle.result()
-            killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
-        return _report(stack, folder, result, [killed], time.monotonic() - began)
-    finally:
-        folder.close()
+    async with playing("demo", state, _stack, tell) as (stack, client, supervisor):
+        tell(f"Temporal Web UI: {stack.web_ui}")
+        tell(f"Prometheus metrics: {', '.join(stack.metrics.values())}")
+        run, _ = await start_run(client, ForecastRunInput(init_time=cycle(), campaign=CampaignRef(name="demo")))
+        tell(f"{run.id} is running; {len(MINERS)} miners were asked")
+        watching = asyncio.create_task(kill_while_scoring(client, supervisor, run.id))
+        result = await run.result()
+        killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
+    return {
+        "run_id": result.run_id,
+        "outcome": f"{result.outcome} ({result.outcome_reason}, coverage {result.coverage})",
+        "seconds": round(time.monotonic() - began, 1),
+        **_board(stack, result.run_id),
+        "killed_workers": [killed],
+        "web_ui": stack.web_ui,
+        "artefacts": stack.folder.root,
+    }
+
+
+def _stack(folder: StateFolder) -> EmbeddedStack:
+    return EmbeddedStack(folder, Ports.free(ui=True), World(), MINERS, settings=HASTE, durable=False)
 
 
 def cycle() -> datetime:
@@ -132,22 +82,17 @@ def cycle() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS_AGO)
 
 
-async def _start(client: Client) -> WorkflowHandle[ForecastRun, ForecastRunResult]:
-    request = ForecastRunInput(init_time=cycle(), campaign=CampaignRef(name=CAMPAIGN))
-    return await client.start_workflow(ForecastRun.run, request, id=request.workflow_id, task_queue=task_queues.CONTROL)
-
-
-async def kill_while_scoring(client: Client, supervisor: Supervisor, run_id: str) -> Killed:
+async def kill_while_scoring(client: Client, supervisor: Supervisor, run_id: str) -> Document:
     """SIGKILL the worker that is seen scoring; answers when its replacement is ready."""
     passes = [names.pass_workflow_id(run_id, "day1_qc")]
     passes += [names.pass_workflow_id(run_id, "era5_final", lead) for lead in LEADS]
     while True:
         for workflow_id in passes:
             if await _is_scoring(client, workflow_id):
-                pid = await supervisor.ready_pid("worker-hybrid")
+                pid = await supervisor.ready_pid(KILLED)
                 os.kill(pid, signal.SIGKILL)
-                replaced_by = await supervisor.ready_pid("worker-hybrid", other_than=pid)
-                return Killed(process="worker-hybrid", pid=pid, during=workflow_id, replaced_by=replaced_by)
+                replaced_by = await supervisor.ready_pid(KILLED, other_than=pid)
+                return {"process": KILLED, "pid": pid, "during": workflow_id, "replaced_by": replaced_by}
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -163,40 +108,33 @@ async def _is_scoring(client: Client, workflow_id: str) -> bool:
     )
 
 
-def _report(
-    stack: EmbeddedStack, folder: StateFolder, result: ForecastRunResult, killed: list[Killed], seconds: float
-) -> DemoReport:
+def _board(stack: EmbeddedStack, run_id: str) -> Document:
     kinds = {plan.name: plan.cheat or plan.kind for plan in stack.miners}
-    with Ledger(folder.ledger_url) as ledger, ledger.read() as session:
-        rows, faults = board_rows(session, result.run_id), faults_by_miner(session, result.run_id)
-    return DemoReport(
-        run_id=result.run_id,
-        outcome=f"{result.outcome} ({result.outcome_reason}, coverage {result.coverage})",
-        seconds=round(seconds, 1),
-        ranking=[
-            Ranked(
-                rank=row.rank,
-                miner=row.name,
-                kind=kinds.get(row.name, "entrant"),
-                score=row.score_nano / 1e9,
-                code=row.code,
-            )
-            for row in rows
-        ],
-        faults=[line for row in rows for line in _lines(row.name, faults.get(row.hotkey, []))],
-        killed_workers=killed,
-        web_ui=_web_ui(stack),
-        artefacts=str(folder.root),
-    )
+    with Ledger(stack.folder.ledger_url) as ledger, ledger.read() as session:
+        rows, faults = board_rows(session, run_id), faults_by_miner(session, run_id)
+    ranking = [
+        {
+            "rank": row.rank,
+            "miner": row.name,
+            "kind": kinds.get(row.name, "entrant"),
+            "score": row.score_nano / 1e9,
+            "code": row.code,
+        }
+        for row in rows
+    ]
+    return {
+        "ranking": ranking,
+        "faults": [line for row in rows for line in _lines(row.name, faults.get(row.hotkey, []))],
+    }
 
 
-def _lines(miner: str, faults: list[FaultRecord]) -> list[FaultLine]:
+def _lines(miner: str, faults: list[FaultRecord]) -> list[Document]:
     """One line a code, with the first evidence of it."""
     codes: dict[str, list[FaultRecord]] = {}
     for fault in faults:
         codes.setdefault(fault.code, []).append(fault)
     return [
-        FaultLine(miner=miner, code=code, cause=same[0].cause, scope=_scope(same), detail=_evidence(same[0]))
+        {"miner": miner, "code": code, "cause": same[0].cause, "scope": _scope(same), "detail": _evidence(same[0])}
         for code, same in codes.items()
     ]
 
@@ -212,7 +150,3 @@ def _evidence(fault: FaultRecord) -> str:
     found = [f"found {fault.found[:16]}"] if fault.found else []
     expected = [f"expected {fault.expected[:16]}"] if fault.expected else []
     return "; ".join([fault.detail, *found, *expected])
-
-
-def _web_ui(stack: EmbeddedStack) -> str:
-    return f"http://127.0.0.1:{stack.ports.ui}"

@@ -22,7 +22,6 @@ from adapters.temporal_client import connect
 from protocol.identity import PrivateKey
 from protocol.registry import Registry
 from starter.ports import require_free
-from starter.refusals import PortInUse
 from weather.faults import DiskFull, Fault, PlatformFault, PrerequisiteMissing, StoreUnavailable
 from workers.settings import Settings
 
@@ -57,7 +56,7 @@ class Probe:
                 found = await self.look(settings)
         except TimeoutError:
             found = f"no answer within {CHECK_SECONDS:.0f} s"
-        except (Fault, PortInUse, OSError, ValueError, RPCError) as error:
+        except (Fault, OSError, ValueError, RPCError) as error:
             found = str(error) or type(error).__name__
         else:
             return Check(self.name, True, scrub(found), "", 0)

@@ -97,6 +97,10 @@ class EmbeddedStack:
         return f"{LOOPBACK}:{self.ports.temporal}"
 
     @property
+    def web_ui(self) -> str | None:
+        return f"http://{LOOPBACK}:{self.ports.ui}" if self.ports.ui else None
+
+    @property
     def metrics(self) -> dict[str, str]:
         """Where Prometheus finds each worker's."""
         names = ("control", "hybrid", "miners")

@@ -6,15 +6,18 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from temporalio.client import Client
 
+from adapters import temporal_server
+from adapters.temporal_client import connect
 from protocol.layout import load_layout
 from starter.client import CLIENT_FILE
-from starter.embedded import EmbeddedStack, MinerPlan, Ports, World
-from starter.refusals import FolderUnusable
-from starter.state_folder import StateFolder
+from starter.embedded import NAMESPACE, EmbeddedStack, MinerPlan, Ports, World
+from starter.state_folder import StateFolder, open_state_folder
 from starter.supervisor import Event, Supervisor, log_event, supervise
 from weather.faults import ConfigurationInvalid
 
@@ -25,6 +28,7 @@ MINERS = (
     MinerPlan("stand-still", "persistence"),
     MinerPlan("old-normal", "climatology"),
 )
+Tell = Callable[[str], None]
 
 
 class Known(BaseModel):
@@ -34,6 +38,12 @@ class Known(BaseModel):
 
     grid: str
     ports: Ports
+
+
+def state_folder(root: Path) -> contextlib.closing[StateFolder]:
+    """The folder of a stack that has the server of this machine."""
+    version = temporal_server.binary_version(temporal_server.find_binary())
+    return contextlib.closing(open_state_folder(root, version))
 
 
 def stack_in(
@@ -64,13 +74,25 @@ async def running(stack: EmbeddedStack, on_event: Callable[[Event], None] = log_
         yield supervisor
 
 
+@contextlib.asynccontextmanager
+async def playing(
+    name: str, state: Path | None, stack_of: Callable[[StateFolder], EmbeddedStack], tell: Tell
+) -> AsyncGenerator[tuple[EmbeddedStack, Client, Supervisor]]:
+    """A stack that runs in a folder, a new one if none is given."""
+    with state_folder(state or Path(".barograph") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}") as folder:
+        stack = stack_of(folder)
+        tell(f"starting {len(stack.processes())} processes in {folder.root}")
+        async with running(stack) as supervisor:
+            yield stack, await connect(stack.temporal_address, NAMESPACE), supervisor
+
+
 def _known(file: Path) -> Known | None:
     try:
         return Known.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise FolderUnusable(f"{file} does not say grid and ports: {error}; correct it or remove it") from error
+        raise ConfigurationInvalid(f"{file} does not say grid and ports: {error}; correct it or remove it") from error
 
 
 def _write(file: Path, text: str) -> None:

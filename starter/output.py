@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from starter.refusals import StartRefused
 from weather.faults import Fault, LedgerUnavailable, PlatformFault, PolicyRefusal, PrerequisiteMissing, StoreUnavailable
 
 EXIT_CODES = """Exit codes:
@@ -31,7 +30,7 @@ EXIT_CODES = """Exit codes:
 
 130 — interrupted"""
 USAGE, NOT_READY, REFUSED, FAULT, INTERRUPTED = 2, 3, 4, 5, 130
-ERRORS = (Fault, StartRefused, typer.TyperException, OSError, asyncio.CancelledError)
+ERRORS = (Fault, typer.TyperException, OSError, asyncio.CancelledError)
 UNREADY = (LedgerUnavailable, StoreUnavailable, PrerequisiteMissing)
 HELPS = {
     USAGE: "`--help` tells what is expected",
@@ -43,7 +42,7 @@ WIDTH_OF_A_FILE = 200
 
 def exit_code(error: BaseException) -> int:
     """The one place where the error tree becomes a number."""
-    if isinstance(error, StartRefused | typer.TyperException):
+    if isinstance(error, typer.TyperException):
         return error.exit_code
     if isinstance(error, asyncio.CancelledError):
         return INTERRUPTED

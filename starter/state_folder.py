@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from starter.refusals import DatabaseCorrupt, FolderInUse, FolderUnusable, ServerVersionForeign, StartRefused
+from weather.faults import ConfigurationInvalid
 
 SUBFOLDERS = ("objects", "miners", "keys", "logs", "pids")
 SUCCESSORS = frozenset({("1.8.3", "1.9.1")})
@@ -48,13 +48,13 @@ class StateFolder:
 
 
 def open_state_folder(root: Path, server_version: str) -> StateFolder:
-    """Made if it is not there, locked, and found sound; else a StartRefused, and the lock is free again."""
+    """Made if it is not there, locked, and found sound; else refused, and the lock is free again."""
     folder = StateFolder(root.resolve(), _lock(_make(root.resolve())))
     try:
         for name in ("temporal.db", "ledger.db"):
             _check_database(folder.root / name)
         _check_version(folder, server_version)
-    except StartRefused:
+    except ConfigurationInvalid:
         folder.close()
         raise
     return folder
@@ -66,7 +66,7 @@ def _make(root: Path) -> Path:
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "keys").chmod(0o700)
     except OSError as error:
-        raise FolderUnusable(f"state folder {root} cannot be used: {error.strerror}; name another one") from error
+        raise ConfigurationInvalid(f"state folder {root} cannot be used: {error.strerror}; name another one") from error
     return root
 
 
@@ -74,12 +74,16 @@ def _lock(root: Path) -> int:
     try:
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise FolderUnusable(f"state folder {root} cannot be written: {error.strerror}; name another one") from error
+        raise ConfigurationInvalid(
+            f"state folder {root} cannot be written: {error.strerror}; name another one"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise FolderInUse(f"state folder {root} is in use by another launcher; stop it or name another one") from error
+        raise ConfigurationInvalid(
+            f"state folder {root} is in use by another launcher; stop it or name another one"
+        ) from error
     return lock
 
 
@@ -92,7 +96,7 @@ def _check_database(path: Path) -> None:
     except sqlite3.Error as error:
         found = str(error)
     if found != "ok":
-        raise DatabaseCorrupt(f"{path} is not sound: {found}; put a backup in its place or move it away")
+        raise ConfigurationInvalid(f"{path} is not sound: {found}; put a backup in its place or move it away")
 
 
 def _check_version(folder: StateFolder, version: str) -> None:
@@ -100,8 +104,8 @@ def _check_version(folder: StateFolder, version: str) -> None:
     if folder.temporal_database.exists():
         made_by = marker.read_text().strip() if marker.is_file() else "unknown"
         if made_by != version and (made_by, version) not in SUCCESSORS:
-            raise ServerVersionForeign(
+            raise ConfigurationInvalid(
                 f"{folder.temporal_database} was made by server {made_by}, this one is {version}: the pair is not "
-                "tested; install that version, or move the file away (`barograph temporal rebuild`)"
+                "tested; install that version, or move the file away"
             )
     marker.write_text(f"{version}\n")

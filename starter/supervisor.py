@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal
 
-from starter.refusals import ProcessGaveUp
+from weather.faults import PlatformFault
 
 logger = logging.getLogger(__name__)
 LOG_FILE_BYTES = 10_000_000
@@ -80,7 +80,7 @@ class _Child:
     process: Process
     deaths: list[float] = field(default_factory=list)
     ready_pid: int | None = None
-    gave_up: ProcessGaveUp | None = None
+    gave_up: PlatformFault | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -153,7 +153,7 @@ class Supervisor:
         async with self._news:
             await self._news.wait_for(lambda: child.gave_up or child.ready_pid not in (None, other_than))
         if child.ready_pid is None:
-            raise child.gave_up or ProcessGaveUp(name)
+            raise child.gave_up or PlatformFault(name)
         return child.ready_pid
 
     async def _keep(self, child: _Child) -> None:
@@ -221,7 +221,7 @@ class Supervisor:
         child.deaths = [*(at for at in child.deaths if at > now - self._limits.window_seconds), now]
         deaths, name = len(child.deaths), child.process.name
         if deaths >= self._limits.deaths:
-            child.gave_up = ProcessGaveUp(f"{name} died {deaths} times, last: {detail}; see {child.process.log_file}")
+            child.gave_up = PlatformFault(f"{name} died {deaths} times, last: {detail}; see {child.process.log_file}")
             await self._tell(Event(datetime.now(UTC), name, "gave_up", 0, str(child.gave_up)))
             return 0
         return min(self._limits.first_delay_seconds * 2 ** (deaths - 1), self._limits.longest_delay_seconds)

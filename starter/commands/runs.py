@@ -97,13 +97,10 @@ async def _started(settings: Settings, request: ForecastRunInput, *, wait: bool,
     from starter import client
 
     async with client.temporal(settings) as temporal:
-        run = await client.start_run(temporal, request)
-        tell(f"{'joined' if run.joined else 'started'} {request.workflow_id}")
-        document: dict[str, Any] = {"run_id": request.workflow_id, "joined": run.joined}
-        if wait:
-            result = await client.watched(run.handle, quiet=quiet)
-            document |= result.model_dump()
-        return document
+        run, joined = await client.start_run(temporal, request)
+        tell(f"{'joined' if joined else 'started'} {request.workflow_id}")
+        result = (await client.watched(run, quiet=quiet)).model_dump() if wait else {}
+        return {"run_id": request.workflow_id, "joined": joined, **result}
 
 
 def _answer(settings: Settings, subject: str) -> list[Leaf]:

@@ -104,23 +104,13 @@ def _asked(state: Path, ask: Callable[[Client, Settings], Awaitable[Any]]) -> An
 
 
 async def _removed(client: Client, request: RetentionInput) -> RetentionResult:
-    from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-    from temporalio.exceptions import WorkflowAlreadyStartedError
+    from temporalio.common import WorkflowIDReusePolicy
 
-    from activities import task_queues
+    from starter.client import FAILED_ONLY, start_or_join
     from workflows.retention import Retention
 
-    again = WorkflowIDReusePolicy
-    try:
-        handle = await client.start_workflow(
-            Retention.run,
-            request,
-            id=request.workflow_id,
-            task_queue=task_queues.CONTROL,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=again.ALLOW_DUPLICATE if request.dry_run else again.ALLOW_DUPLICATE_FAILED_ONLY,
-        )
-    except WorkflowAlreadyStartedError:
-        handle = client.get_workflow_handle_for(Retention.run, request.workflow_id)
-        tell(f"{request.workflow_id} was done before")
+    again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if request.dry_run else FAILED_ONLY
+    handle, joined = await start_or_join(client, Retention.run, request, again)
+    if joined:
+        tell(f"joined {request.workflow_id}")
     return await handle.result()

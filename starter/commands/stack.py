@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 app = typer.Typer()
+NewState = Annotated[Path | None, typer.Option(help="State folder; else a new one.")]
 
 
 @app.command()
@@ -43,22 +43,19 @@ def up(
 
 
 async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, as_json: bool) -> None:
-    from adapters import temporal_server
     from starter import client, schedules
-    from starter.embedded_run import running
-    from starter.state_folder import open_state_folder
+    from starter.embedded_run import running, state_folder
     from starter.supervisor import cancel_on_signals
 
     cancel_on_signals()
-    version = temporal_server.binary_version(temporal_server.find_binary())
-    with contextlib.closing(open_state_folder(state, version)) as folder:
+    with state_folder(state) as folder:
         stack = stack_of(folder)
         async with running(stack, _tell_event) as supervisor:
             settings = _settings_of(stack)
             async with client.temporal(settings) as temporal:
                 await schedules.apply(temporal, schedules.schedules(settings))
             document = {
-                "web_ui": f"http://127.0.0.1:{stack.ports.ui}" if stack.ports.ui else None,
+                "web_ui": stack.web_ui,
                 "temporal": stack.temporal_address,
                 "metrics": stack.metrics,
                 "ledger": folder.ledger_url,
@@ -70,16 +67,19 @@ async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, 
 
 
 def _settings_of(stack: EmbeddedStack) -> Settings:
-    """Of `control`; the environment stays as it is, since processes that are started again inherit it."""
+    """Those that schedules need; the environment stays as it is, since processes that start later inherit it."""
     from starter.client import checked_settings
+    from starter.embedded import NAMESPACE
 
-    before = dict(os.environ)
-    os.environ.update(stack.environment("control"))
-    try:
-        return checked_settings()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return checked_settings(
+        worker_mode="publish",
+        temporal_address=stack.temporal_address,
+        temporal_namespace=NAMESPACE,
+        network=stack.network,
+        object_store=stack.folder.object_store_url,
+        ledger_url=stack.folder.ledger_url,
+        weights_folder=stack.folder.root,
+    )
 
 
 def _tell_event(event: Event) -> None:
@@ -88,25 +88,23 @@ def _tell_event(event: Event) -> None:
 
 
 @app.command()
-def demo(
-    state: Annotated[Path | None, typer.Option(help="State folder; else a new one.")] = None, as_json: Json = False
-) -> None:
+def demo(state: NewState = None, as_json: Json = False) -> None:
     """Play a whole competition with honest miners and cheats, kill a worker on the way, show the ranking."""
-    from starter.demo import DemoOptions, play
+    from starter.demo import play
 
-    emit(_played("demo", lambda: play(DemoOptions(state=state, tell=tell))), as_json=as_json)
+    emit(_played("demo", lambda: play(state, tell)), as_json=as_json)
 
 
 @app.command()
 def real(
     samples: Annotated[Path | None, typer.Option(exists=True, file_okay=False, help="Folder of real samples.")] = None,
-    state: Annotated[Path | None, typer.Option(help="State folder; else a new one.")] = None,
+    state: NewState = None,
     as_json: Json = False,
 ) -> None:
     """Score a real ECMWF forecast through the whole system and compare with published numbers."""
-    from starter.real import RealOptions, play
+    from starter.real import play
 
-    emit(_played("real", lambda: play(RealOptions(samples=samples, state=state, tell=tell))), as_json=as_json)
+    emit(_played("real", lambda: play(samples, state, tell)), as_json=as_json)
 
 
 def _played(command: str, play: Callable[[], Awaitable[T]]) -> T:

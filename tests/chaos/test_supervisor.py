@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from starter.refusals import ProcessGaveUp
+from starter.output import exit_code
 from starter.supervisor import GATE, Event, Limits, Process, supervise
+from weather.faults import PlatformFault
 
 pytestmark = pytest.mark.chaos
 QUICK = Limits(first_delay_seconds=0.01, longest_delay_seconds=0.04, deaths=3, grace_seconds=0.2)
@@ -148,10 +149,10 @@ async def test_the_children_of_a_process_that_died_are_killed_before_it_is_repla
 async def test_a_process_that_keeps_dying_is_given_up_after_doubling_delays(tmp_path: Path) -> None:
     events: list[Event] = []
     good, crashing = python(tmp_path, "good", SLEEPER), python(tmp_path, "bad", CRASHING)
-    with pytest.raises(ProcessGaveUp, match=r"bad died 3 times, last: exit 7; see .*bad.log") as raised:
+    with pytest.raises(PlatformFault, match=r"bad died 3 times, last: exit 7; see .*bad.log") as raised:
         async with supervise([good, crashing], QUICK, on_event=events.append) as supervisor:
             await supervisor.wait()
-    assert raised.value.exit_code == 3
+    assert exit_code(raised.value) == 3
     bad = [event for event in events if event.process == "bad" and event.kind in ("died", "started")]
     waits = [(bad[i + 1].time - bad[i].time).total_seconds() for i in (1, 3)]
     assert len(bad) == 6 and waits[0] >= 0.01 and waits[1] >= 0.02
@@ -167,7 +168,7 @@ async def test_a_process_that_is_never_ready_counts_as_dead(tmp_path: Path) -> N
 
     for ready, why in ((never, "not ready within 0 s"), (refused, "not ready: nobody listens")):
         process = replace(python(tmp_path, "worker", SLEEPER), ready=ready, ready_seconds=0.05)
-        with pytest.raises(ProcessGaveUp, match=why):
+        with pytest.raises(PlatformFault, match=why):
             async with supervise([process], QUICK):
                 pass
 

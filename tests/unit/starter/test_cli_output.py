@@ -9,7 +9,6 @@ import typer
 
 from starter.cli import run
 from starter.output import emit, exit_code, report
-from starter.refusals import FolderInUse, PortInUse
 from weather import faults
 
 UNREADY = {"PlatformFault", "LedgerUnavailable", "StoreUnavailable", "PrerequisiteMissing"}
@@ -22,8 +21,8 @@ def test_every_class_of_the_error_tree_has_one_exit_code() -> None:
         assert exit_code(kind("x")) == (3 if name in UNREADY else 4 if refused else 5), name
 
 
-def test_a_launcher_that_refuses_says_its_own_code_and_usage_is_two() -> None:
-    assert [exit_code(kind("x")) for kind in (FolderInUse, PortInUse, typer.BadParameter)] == [4, 3, 2]
+def test_usage_is_two() -> None:
+    assert exit_code(typer.BadParameter("x")) == 2
 
 
 def test_an_error_is_one_line_with_found_expected_and_help(capsys: pytest.CaptureFixture[str]) -> None:

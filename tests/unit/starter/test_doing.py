@@ -1,11 +1,13 @@
-"""What `why` says of an activity that is under way."""
+"""What `why` says of a workflow of another version, and of an activity that is under way."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
-from starter.client import doing
+from activities.messages.status import Why
+from starter.client import asked, doing
 
 DUE = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -27,3 +29,23 @@ def test_an_activity_that_failed_names_the_code_whose_fault_it_is_and_when_it_is
     leaf = doing("run/score/day1_qc", one)
     assert (leaf.kind, leaf.code, leaf.next, leaf.since) == ("source", "TruthNotYetAvailable", DUE, None)
     assert doing("x", PendingActivityInfo(attempt=1)).kind == "worker"
+
+
+class Newer:
+    """A workflow whose worker says more than this client knows."""
+
+    async def query(self, query: str, **_: Any) -> dict[str, Any]:
+        fault = {"code": "SourceGone", "cause": "source", "hint": "look"}
+        return {
+            "stage": query,
+            "waiting_for": "truth",
+            "since": "2026-12-01T00:00:00Z",
+            "helps": [],
+            "last_fault": fault,
+        }
+
+
+async def test_members_of_an_answer_that_only_the_worker_knows_are_passed_over() -> None:
+    handle: Any = Newer()
+    why = await asked(handle, "why", Why)
+    assert (why.stage, why.since, why.last_fault and why.last_fault.code) == ("why", DUE, "SourceGone")
