@@ -68,15 +68,17 @@ def _stack(state: StateFolder, samples: Path) -> EmbeddedStack:
 
 
 def _found(stack: EmbeddedStack) -> tuple[list[str], list[Document]]:
-    """The ranking, and the RMSE of each field and miner as the ledger has it and as it was published."""
+    """The ranking without baselines, and each RMSE of a miner as the ledger has it and as it was published."""
     with Ledger(stack.folder.ledger_url) as ledger, ledger.read() as session:
         rows, facts = board_rows(session, REQUEST.workflow_id), facts_of(session, REQUEST.workflow_id)
-    names, lines = {row.hotkey: row.name for row in rows}, []
+    miners, lines = {row.hotkey: row.name for row in rows if row.name in (ECMWF, PERSISTENCE)}, []
     for fact in facts:
-        field, miner = short_name(fact.variable, fact.level), names[fact.hotkey]
+        if fact.hotkey not in miners:
+            continue
+        field, miner = short_name(fact.variable, fact.level), miners[fact.hotkey]
         rmse, published = metrics.rmse(FieldSums.from_dict(fact.sums)), PUBLISHED[field][miner == PERSISTENCE]
         lines.append({"field": field, "miner": miner, "rmse": rmse, "published": published})
-    return [row.name for row in rows], lines
+    return [*miners.values()], lines
 
 
 def _judge(ranking: list[str], lines: list[Document]) -> None:
