@@ -13,9 +13,8 @@ from adapters.ledger import facts, responses, runs
 from adapters.ledger.run_record import run_record
 from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
 from protocol.facts import facts_digest, faults_digest
-from weather.ranking import ranking
 from weather.round_score import Closing as Decision
-from weather.round_score import decide_close
+from weather.round_score import decide_close, ranking
 from weather.score_spec import ScoreSpec
 
 EVERYBODY = "*"

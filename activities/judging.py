@@ -14,8 +14,7 @@ from adapters.chunk_decoder import FetchedChunk, FieldCase
 from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.ledger.values import FaultRecord, ScoreFact
 from adapters.object_store import Fields
-from protocol.facts import facts_digest
-from protocol.run_record import ENTRANT
+from protocol.facts import ENTRANT, facts_digest
 from weather import metrics
 from weather.cases import GLOBAL
 from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component

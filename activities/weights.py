@@ -24,7 +24,7 @@ from adapters.ledger import registry_observations, weights
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.object_store import ObjectStore
-from protocol.weight_inputs import CountedRound, ScheduledPolicy, WeightInputs
+from protocol.weights import CountedRound, ScheduledPolicy, WeightInputs
 from weather.faults import ConfigurationInvalid, NothingToPublish
 from weather.weights.window import RoundState, Standing, counted_window, epoch_of, head, serial_of
 

@@ -35,7 +35,7 @@ from protocol.identity import PrivateKey
 from protocol.messages import ForecastRequestData
 from protocol.names import format_stamp
 from protocol.registry import RosterEntry
-from protocol.weight_inputs import WeightInputs
+from protocol.weights import WeightInputs
 from weather.faults import PrerequisiteMissing
 from weather.weights.window import RoundState
 

@@ -19,16 +19,15 @@ from protocol.commitment import Commitment
 from protocol.document import Count, Digest, Document, Hotkey, RunId, Stamp, Word
 from protocol.dossier import DossierBroken, FactDocument, FaultDocument, RunLog, holding, require
 from protocol.examination import check_leaves
+from protocol.facts import run_record
 from protocol.merkle import tree_hash
 from protocol.messages import ForecastRequestData
 from protocol.names import format_stamp, parse_stamp
 from protocol.receipt import RunClosed, RunSealed, commitments_digest
 from protocol.registry import Roster, RosterEntry
-from protocol.run_record import Scored, run_record
-from protocol.weight_inputs import CountedRound, WeightInputs
+from protocol.weights import CountedRound, WeightInputs
 from weather.faults import AuditFailed, NothingToPublish
-from weather.ranking import ranking
-from weather.round_score import Closing, FaultScope, RunRecord, decide_close
+from weather.round_score import Closing, RunRecord, decide_close, ranking
 from weather.score_spec import ScoreSpec
 from weather.weights.window import RoundState
 
@@ -187,9 +186,8 @@ def _check_audits(bundle: RoundBundle, rules: ScoreSpec, sealed: RunSealed, clos
 
 
 def _record(bundle: RoundBundle) -> RunRecord:
-    facts = [Scored(one.hotkey, one.case, one.generation, one.truth_version, one.score_value) for one in bundle.facts]
-    faults = [FaultScope(one.hotkey, one.case, one.effect, one.code, one.generation) for one in bundle.faults]
-    return run_record([entry.hotkey for entry in bundle.roster], facts, faults)
+    faults = [fault.final for fault in bundle.faults]
+    return run_record([entry.hotkey for entry in bundle.roster], (fact.scored for fact in bundle.facts), faults)
 
 
 def _told(bundle: RoundBundle, closing: Closing) -> Iterable[tuple[str, object, object]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from protocol.canonical import digest, sign, verify
+from protocol.canonical import digest
 from protocol.document import Count, Digest
-from protocol.identity import PrivateKey
 from protocol.layout import Layout
 from protocol.messages import CommitmentData, ForecastRequestData, KerchunkCompleted, StoreIdentity
-from protocol.receipt import CommitmentAnswer, broken_part
+from protocol.receipt import CommitmentAnswer, CommitmentEntry, Signed, broken_part
 from weather.faults import (
     CommitmentBindingMismatch,
     CommitmentMalformed,
@@ -18,8 +17,10 @@ from weather.faults import (
 )
 
 
-class Commitment(StoreIdentity):
+class Commitment(StoreIdentity, Signed):
     """What a miner commits to; the salt hides the root until the run is sealed."""
+
+    label, author = "commitment", "hotkey"
 
     kind: Literal["commitment"] = "commitment"
     score_spec_digest: Digest
@@ -40,15 +41,12 @@ class Commitment(StoreIdentity):
     @property
     def digest(self) -> str:
         """`D("commitment", J(commitment))`."""
-        return digest("commitment", self.canonical)
+        return digest(self.label, self.canonical)
 
-    def sign(self, key: PrivateKey) -> str:
-        """The miner's signature."""
-        return sign(key, "commitment", self.canonical)
-
-    def signed_by(self, hotkey: str, signature: str) -> bool:
-        """Whether the signature is that of the hotkey."""
-        return verify(hotkey, "commitment", self.canonical, signature)
+    def is_logged_as(self, entry: CommitmentEntry) -> bool:
+        """Whether an entry of the log is that of this commitment."""
+        named = (entry.network, entry.run_id, entry.hotkey, entry.commitment_digest)
+        return named == (self.network, self.run_id, self.hotkey, self.digest)
 
     def check_binding(self, call: ForecastRequestData, hotkey: str) -> None:
         """Check that this is the hotkey's commitment for the call.
@@ -100,10 +98,6 @@ def first_broken(offer: CommitmentData, answer: CommitmentAnswer, miner: str, va
         commitment = Commitment.parse(offer.commitment)
     except CommitmentMalformed:
         return "commitment"
-    if commitment.hotkey != miner or not commitment.signed_by(miner, offer.signature):
+    if not commitment.signed_by(miner, offer.signature):
         return "commitment"
-    entry = answer.receipt.entry
-    named = (entry.network, entry.run_id, entry.hotkey, entry.commitment_digest)
-    if named != (commitment.network, commitment.run_id, miner, commitment.digest):
-        return "receipt"
-    return broken_part(answer, validator)
+    return broken_part(answer, validator) if commitment.is_logged_as(answer.receipt.entry) else "receipt"

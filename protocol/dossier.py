@@ -15,11 +15,13 @@ from typing import Annotated, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from pydantic import Field, StringConstraints
 
 from protocol.document import Count, Digest, Document, Hotkey, RunId, Word
+from protocol.facts import Cause, Scored
 from protocol.log import Proof, SignedHead
 from protocol.merkle import leaf_hash, subset_root
 from protocol.receipt import DeadlineMoved, LogEntry, RunClosed, RunOpened
 from weather.cases import CaseKey
 from weather.faults import MinerFault, PolicyRefusal, SourceFault
+from weather.round_score import FaultScope
 
 INDEX = "index.json"
 CHECK, CLONE = "QualityControlFailed", "BaselineClone"
@@ -31,11 +33,6 @@ Bits = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Every = Literal["*"]
 Entrant = Annotated[str, StringConstraints(pattern=r"^baseline/[a-z0-9-]{1,32}$")]
 PassName = Literal["day1_qc", "era5_final"]
-
-
-def bits_of(value: float) -> str:
-    """A float64 as 16 hex digits of its big-endian bits."""
-    return struct.pack(">d", value).hex()
 
 
 class DossierBroken(Exception):
@@ -148,17 +145,23 @@ class FactDocument(CaseDocument):
     score: Bits | None
 
     @property
-    def score_value(self) -> float | None:
-        """The score as a number."""
-        return None if self.score is None else struct.unpack(">d", bytes.fromhex(self.score))[0]
+    def scored(self) -> Scored:
+        """As much of it as the close needs."""
+        score = None if self.score is None else struct.unpack(">d", bytes.fromhex(self.score))[0]
+        return Scored(self.hotkey, self.case, self.generation, self.truth_version, score)
 
 
 class FaultDocument(CaseDocument):
     """A fault record as it is hashed."""
 
     code: Word
-    cause: Literal["miner", "policy", "source", "platform"]
+    cause: Cause
     effect: Literal["W", "V"]
+
+    @property
+    def final(self) -> FaultScope:
+        """As the close reads it."""
+        return FaultScope(self.hotkey, self.case, self.effect, self.code, self.generation)
 
 
 C = TypeVar("C", FactDocument, FaultDocument)

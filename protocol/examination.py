@@ -25,11 +25,11 @@ from protocol.dossier import (
     holding,
     require,
 )
+from protocol.facts import run_record
 from protocol.layout import Layout
 from protocol.manifest import Manifest
 from protocol.messages import CommitmentData, ForecastRequestData
 from protocol.receipt import CommitmentAnswer, entry_hash, growth_holds
-from protocol.run_record import Scored, run_record
 from protocol.store import check_metadata
 from weather.cases import GLOBAL, CaseKey
 from weather.faults import CommitmentLate
@@ -206,11 +206,9 @@ def _check_closing(evidence: Evidence) -> None:
         found, expected = (closing.facts_digest, closing.faults_digest), (closed.facts_digest, closed.faults_digest)
         require("closing", found, expected)
     void = {CaseKey(*case[:5]) for case in closing.void}
-    facts = [Scored(miner, one.case, one.generation, one.truth_version, one.score_value) for one in evidence.facts]
     scopes = [FaultScope("*", case, "V", "VoidedByOperator", sys.maxsize) for case in void]
-    mine = [one for one in evidence.faults if one.effect == "W"]
-    scopes += [FaultScope(miner, one.case, one.effect, one.code, one.generation) for one in mine]
-    decision = decide_close(evidence.rules, run_record((miner,), facts, scopes))
+    scopes += [fault.final for fault in evidence.faults if fault.effect == "W"]
+    decision = decide_close(evidence.rules, run_record((miner,), (fact.scored for fact in evidence.facts), scopes))
     coverage = f"{decision.coverage.numerator}/{decision.coverage.denominator}"
     require("closing: void", set(decision.void), void)
     require("closing: outcome", (closing.outcome, closing.coverage), (decision.outcome, coverage))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from protocol.canonical import J
 from protocol.merkle import tree_hash
-from weather.faults import tree
+from weather.cases import CaseKey
+from weather.faults import Cause, HindcastDeclined, tree
+from weather.final_score import nano
+from weather.round_score import FaultScope, RunRecord
 
 TRUTH_VERSIONS = ("gfs_analysis", "era5t", "era5")
-Cause = Literal["miner", "policy", "source", "platform"]
+ENTRANT = "baseline/"
 
 
 class ScoreFact(BaseModel):
@@ -91,6 +94,16 @@ class FaultRecord(BaseModel):
         return self.effect == "W" and scope == ("*", -1, "*", -1, "*")
 
 
+class Scored(NamedTuple):
+    """As much of a fact as the close needs."""
+
+    hotkey: str
+    case: CaseKey
+    generation: int
+    truth_version: str
+    score: float | None
+
+
 def level_word(level: int) -> str:
     """The level as the ledger writes it: `surface` for 0, `*` for all."""
     return {0: "surface", -1: "*"}.get(level, str(level))
@@ -104,15 +117,31 @@ def fact_key(fact: ScoreFact) -> tuple[str, str, str, int, str, int, str, str]:
 
 def in_force(facts: Iterable[ScoreFact]) -> list[ScoreFact]:
     """The facts that count, in key order: of each case the highest generation, then the latest truth version."""
+    ordered = sorted(facts, key=lambda fact: (*fact_key(fact), *_force(fact)))
+    return list({fact_key(fact): fact for fact in ordered}.values())
 
-    def order(fact: ScoreFact) -> tuple[object, ...]:
-        return (*fact_key(fact), fact.generation, TRUTH_VERSIONS.index(fact.truth_version))
 
-    return list({fact_key(fact): fact for fact in sorted(facts, key=order)}.values())
+def run_record(roster: Iterable[str], facts: Iterable[Scored], faults: Sequence[FaultScope]) -> RunRecord:
+    """The record without members of the roster that declined a hindcast.
+
+    Args:
+        roster: hotkeys as frozen.
+        facts: superseded ones may be among them; of each case the one in force counts.
+        faults: in the order in which they became final.
+    """
+    in_force = {(fact.hotkey, fact.case): fact for fact in sorted(facts, key=_force)}
+    declined = {fault.hotkey for fault in faults if fault.code == HindcastDeclined.__name__}
+    return RunRecord(
+        roster=tuple(hotkey for hotkey in roster if hotkey not in declined),
+        scores={pair: nano(fact.score) for pair, fact in in_force.items() if fact.score is not None},
+        faults=faults,
+        generations={pair: fact.generation for pair, fact in in_force.items()},
+        entrants=tuple(sorted({hotkey for hotkey, _ in in_force if hotkey.startswith(ENTRANT)})),
+    )
 
 
 def fact_document(fact: ScoreFact) -> bytes:
-    """Canonical JSON of key, digests, score and sums; a float64 is 16 hex digits of its big-endian bits."""
+    """Canonical JSON of key, digests, score and sums; numbers by `bits_of`."""
     members = ("run_id", "hotkey", "lead_hours", "variable", "region", "spec_digest", "truth_version", "generation")
     digests = ("forecast_digest", "truth_digest", "climatology_digest", "reference_digests")
     return J(
@@ -120,8 +149,8 @@ def fact_document(fact: ScoreFact) -> bytes:
             **{name: getattr(fact, name) for name in members + digests},
             "pass": fact.pass_,
             "level": level_word(fact.level),
-            "score": None if fact.score is None else _bits(fact.score),
-            "sums": {name: _bits(value) for name, value in fact.sums.items()},
+            "score": None if fact.score is None else bits_of(fact.score),
+            "sums": {name: bits_of(value) for name, value in fact.sums.items()},
         }
     )
 
@@ -143,5 +172,10 @@ def faults_digest(faults: Iterable[FaultRecord]) -> str:
     return tree_hash(sorted(map(fault_document, faults))).hex()
 
 
-def _bits(value: float) -> str:
+def _force(fact: ScoreFact | Scored) -> tuple[int, int]:
+    return fact.generation, TRUTH_VERSIONS.index(fact.truth_version)
+
+
+def bits_of(value: float) -> str:
+    """A float64 as 16 hex digits of its big-endian bits."""
     return struct.pack(">d", value).hex()

@@ -10,7 +10,7 @@ from pydantic import Field
 from protocol.commitment import Commitment
 from protocol.document import Count, Digest, Document, RunId, Signature
 from protocol.messages import CommitmentData
-from protocol.receipt import LogEntry, Receipt, TreeHead, growth_holds, receipt_holds, tree_head_holds
+from protocol.receipt import LogEntry, Receipt, TreeHead, growth_holds
 from weather.faults import CommitmentMalformed
 
 MAX_BYTES = 1_048_576
@@ -31,7 +31,7 @@ class SignedHead(_LogAnswer):
     def holds(self, network: str, validator: str) -> bool:
         """Whether it is the validator's head of the network's log."""
         head = self.tree_head
-        return head.network == network and tree_head_holds(head, self.tree_head_signature, validator)
+        return head.network == network and head.signed_by(validator, self.tree_head_signature)
 
 
 class LogEntries(_LogAnswer):
@@ -71,14 +71,10 @@ class ReceiptedCommitment(Document):
             commitment = Commitment.parse(self.commitment)
         except CommitmentMalformed:
             return None
-        entry = self.receipt.entry
-        named = (entry.network, entry.run_id, entry.hotkey, entry.commitment_digest)
-        expected = (network, run_id, commitment.hotkey, commitment.digest)
-        bound = named == expected == (commitment.network, commitment.run_id, entry.hotkey, commitment.digest)
+        bound = (commitment.network, commitment.run_id) == (network, run_id)
         signed = commitment.signed_by(commitment.hotkey, self.signature)
-        return (
-            commitment if bound and signed and receipt_holds(self.receipt, self.receipt_signature, validator) else None
-        )
+        receipted = self.receipt.signed_by(validator, self.receipt_signature)
+        return commitment if bound and signed and receipted and commitment.is_logged_as(self.receipt.entry) else None
 
     @property
     def offer(self) -> CommitmentData:

@@ -13,8 +13,7 @@ _JOBS = UUID("a51b26e1-5094-59b4-943d-47aead922984")
 _CYCLE_FORMAT = "%Y-%m-%dT%HZ"
 _CAMPAIGN = re.compile(r"[a-z0-9-]{3,29}")
 _RUN = re.compile(r"(?:campaign/([a-z0-9-]{3,29})/)?forecast/(\d{4}-\d{2}-\d{2}T(?:00|06|12|18)Z)", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
-_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3})?Z", re.ASCII)
 
 
 class RunName(NamedTuple):
@@ -79,9 +78,7 @@ def format_time(instant: datetime) -> str:
 
 def parse_time(text: str) -> datetime:
     """The reverse of `format_time`; ValueError for any other spelling, or no such day."""
-    if not _TIME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a time like 2026-11-22T18:00:00Z")
-    return datetime.fromisoformat(text)
+    return _parsed(text, "2026-11-22T18:00:00Z")
 
 
 def format_stamp(instant: datetime) -> str:
@@ -97,8 +94,12 @@ def format_stamp(instant: datetime) -> str:
 
 def parse_stamp(text: str) -> datetime:
     """The reverse of `format_stamp`; ValueError for any other spelling, or no such day."""
-    if not _STAMP.fullmatch(text):
-        raise ValueError(f"{text!r} is not a time like 2026-11-22T18:00:00.000Z")
+    return _parsed(text, "2026-11-22T18:00:00.000Z")
+
+
+def _parsed(text: str, example: str) -> datetime:
+    if not _INSTANT.fullmatch(text) or len(text) != len(example):
+        raise ValueError(f"{text!r} is not a time like {example}")
     return datetime.fromisoformat(text)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from protocol import merkle
-from protocol.canonical import sign, tag, verify
+from protocol.canonical import Label, sign, tag, verify
 from protocol.document import Count, Digest, Document, Hotkey, Name, Protocol, RunId, Signature, Stamp, Time, Word
 from protocol.identity import PrivateKey
 from protocol.names import PROTOCOL
@@ -84,8 +84,25 @@ class RunClosed(_Entry):
 LogEntry = RunOpened | DeadlineMoved | CommitmentEntry | RunSealed | Intervention | RunClosed
 
 
-class Receipt(Document):
+class Signed(Document):
+    """A document with one author, who signs it; `author` is the member that names the hotkey."""
+
+    label: ClassVar[Label]
+    author: ClassVar[str]
+
+    def sign(self, key: PrivateKey) -> str:
+        """The author's signature."""
+        return sign(key, self.label, self.canonical)
+
+    def signed_by(self, hotkey: str, signature: str) -> bool:
+        """Whether the hotkey is the author, and the signature its own."""
+        return getattr(self, self.author) == hotkey and verify(hotkey, self.label, self.canonical, signature)
+
+
+class Receipt(Signed):
     """The validator's word that a commitment came, when, and where it stands in the log."""
+
+    label, author = "receipt", "validator"
 
     protocol: Protocol = PROTOCOL
     kind: Literal["receipt"] = "receipt"
@@ -94,8 +111,10 @@ class Receipt(Document):
     entry: CommitmentEntry
 
 
-class TreeHead(Document):
+class TreeHead(Signed):
     """The validator's word on its whole log."""
+
+    label, author = "tree-head", "validator"
 
     protocol: Protocol = PROTOCOL
     kind: Literal["tree_head"] = "tree_head"
@@ -124,34 +143,14 @@ def entry_hash(entry: LogEntry) -> bytes:
     return merkle.leaf_hash(tag("log-entry") + entry.canonical)
 
 
-def sign_receipt(key: PrivateKey, receipt: Receipt) -> str:
-    """The validator's signature."""
-    return sign(key, "receipt", receipt.canonical)
-
-
-def sign_tree_head(key: PrivateKey, head: TreeHead) -> str:
-    """The validator's signature."""
-    return sign(key, "tree-head", head.canonical)
-
-
-def receipt_holds(receipt: Receipt, signature: str, validator: str) -> bool:
-    """Whether the validator signed this receipt as its own."""
-    return receipt.validator == validator and verify(validator, "receipt", receipt.canonical, signature)
-
-
-def tree_head_holds(head: TreeHead, signature: str, validator: str) -> bool:
-    """Whether the validator signed this head as its own."""
-    return head.validator == validator and verify(validator, "tree-head", head.canonical, signature)
-
-
 def broken_part(answer: CommitmentAnswer, validator: str) -> str | None:
     """The first of receipt, tree head and inclusion proof that does not hold; None if all do."""
     receipt, head = answer.receipt, answer.tree_head
     proof = [bytes.fromhex(sibling) for sibling in answer.inclusion_proof]
     place = (receipt.leaf_index, head.tree_size)
-    if not receipt_holds(receipt, answer.receipt_signature, validator):
+    if not receipt.signed_by(validator, answer.receipt_signature):
         return "receipt"
-    if head.network != receipt.entry.network or not tree_head_holds(head, answer.tree_head_signature, validator):
+    if head.network != receipt.entry.network or not head.signed_by(validator, answer.tree_head_signature):
         return "tree_head"
     if not merkle.inclusion_holds(entry_hash(receipt.entry), place, proof, bytes.fromhex(head.root_hash)):
         return "inclusion_proof"

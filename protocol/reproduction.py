@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from protocol.dossier import CHECK, CLONE, REFUSALS, FactDocument, FaultDocument, bits_of, holding, require
+from protocol.dossier import CHECK, CLONE, REFUSALS, FactDocument, FaultDocument, holding, require
 from protocol.examination import Evidence, Get
+from protocol.facts import bits_of
 from protocol.merkle import tree_hash
 from weather.cases import GLOBAL, CaseKey
 from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, NoReturn, Self
 
 from weather.cases import CaseKey, case_set
 from weather.faults import InterventionRefused, VoidedByOperator
-from weather.ranking import ranking
 from weather.round_score import (
     EVERY_CASE,
     OPEN,
@@ -21,6 +20,7 @@ from weather.round_score import (
     RunRecord,
     Standing,
     decide_close,
+    ranking,
     standings,
 )
 from weather.score_spec import ScoreSpec

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from weather.cases import Case, CaseKey, case_set
 from weather.faults.second_chances import helped_by_rerun
@@ -98,6 +98,14 @@ class Closing:
     lead_scores: dict[tuple[str, int], int]
 
 
+class Ranked(NamedTuple):
+    """A miner with its place; score in nano."""
+
+    rank: int
+    hotkey: str
+    score: int
+
+
 def standings(cases: Iterable[Case], record: RunRecord) -> dict[CaseKey, Standing]:
     """State of each case now: counted once every miner is settled in it, unless an operator voided it."""
     keys = [case.key for case in cases]
@@ -122,6 +130,12 @@ def decide_close(spec: ScoreSpec, record: RunRecord) -> Closing:
     parts = _group_scores(spec.era5_final.groups, cases, counted, ranked)
     scores = _round_scores(spec.era5_final.groups, parts, ranked.roster)
     return Closing(outcome, reason, coverage, keys, void, parts, scores, lead_scores(counted, ranked))
+
+
+def ranking(scores: Mapping[str, int]) -> list[Ranked]:
+    """Best first; equal scores share a rank and stand in the order of their hotkeys."""
+    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return [Ranked(1 + sum(other > score for other in scores.values()), hotkey, score) for hotkey, score in ordered]
 
 
 def lead_scores(counted: Sequence[Case], record: RunRecord) -> dict[tuple[str, int], int]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from protocol.weight_inputs import ScheduledPolicy
+from protocol.weights import ScheduledPolicy
 from weather.faults import ConfigurationInvalid
 
 PREFIX = "BAROGRAPH_"

@@ -14,7 +14,7 @@ from adapters.ledger.values import Commitment, ReceivedCommitment, RecordedCommi
 from protocol.identity import PrivateKey
 from protocol.log import ReceiptedCommitment, SealedCommitments, SignedHead
 from protocol.names import format_stamp, miner_workflow_id, parse_stamp
-from protocol.receipt import CommitmentEntry, Receipt, sign_receipt
+from protocol.receipt import CommitmentEntry, Receipt
 from weather.faults import CommitmentLate
 
 
@@ -87,7 +87,7 @@ def _append(session: Session, key: PrivateKey, received: ReceivedCommitment) -> 
     receipted = ReceiptRow(
         **entry.model_dump(include={"run_id", "hotkey", "commitment_digest"}),
         receipt=receipt.value,
-        receipt_signature=sign_receipt(key, receipt),
+        receipt_signature=receipt.sign(key),
         inclusion_proof=log.last_leaf_proof(session, leaf),
         **log.signed_head(session, key, commitment.network, entry.received_at).value,
     )

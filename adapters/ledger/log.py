@@ -18,7 +18,7 @@ from adapters.ledger.tables.commitments import LogLeafRow
 from protocol.identity import PrivateKey
 from protocol.log import MAX_BYTES, MAX_ENTRIES, SignedHead
 from protocol.merkle import Span, consistency_spans, inclusion_spans, root_of
-from protocol.receipt import LogEntry, TreeHead, entry_hash, sign_tree_head
+from protocol.receipt import LogEntry, TreeHead, entry_hash
 from weather.faults import LedgerConflict
 
 NEWEST = "newest leaf"
@@ -70,7 +70,7 @@ def signed_head(session: Session, key: PrivateKey, network: str, at: datetime) -
     last = newest_leaf(session)
     size, root_hash = (0, root_of([]).hex()) if last is None else (last.leaf_index + 1, root(last.peaks))
     head = TreeHead(network=network, validator=key.hotkey, tree_size=size, root_hash=root_hash, recorded_at=at)
-    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(key, head))
+    return SignedHead(tree_head=head, tree_head_signature=head.sign(key))
 
 
 def entries(session: Session, start: int, end: int) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from adapters.ledger.roster import roster_of
 from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
-from protocol import run_record as records
-from protocol.run_record import Scored
+from protocol import facts
+from protocol.facts import Scored
 from weather.cases import CaseKey
 from weather.round_score import FaultScope, RunRecord
 
@@ -22,7 +22,7 @@ def run_record(session: Session, run_id: str, *of_facts: ColumnElement[bool]) ->
     evidence = (FaultRecordRow.effect, FaultRecordRow.code, FaultRecordRow.recorded_at)
     found = _rows(session, FaultRecordRow, [FaultRecordRow.run_id == run_id], *evidence)
     faults = sorted(found, key=lambda row: row.recorded_at)
-    return records.run_record(
+    return facts.run_record(
         [row.hotkey for row in roster_of(session, run_id)],
         (Scored(row.hotkey, _case(row), row.generation, row.truth_version, row.score) for row in scored),
         [FaultScope(row.hotkey, _case(row), row.effect, row.code, row.generation) for row in faults],

@@ -24,8 +24,7 @@ from adapters.ledger.tables.weights import (
     WeightVectorRoundRow,
     WeightVectorRow,
 )
-from protocol.weight_inputs import WeightInputs
-from protocol.weights import WHOLE, WeightsPayload
+from protocol.weights import WHOLE, WeightInputs, WeightsPayload
 from weather.faults import LedgerConflict, WeightsNotPublished
 from weather.round_score import Outcome
 from weather.weights.window import RoundState

@@ -17,7 +17,7 @@ from adapters.ledger.tables.runs import ForecastRunRow, RosterRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
 from adapters.ledger.weights import live_rounds, with_scores
 from protocol.canonical import J
-from protocol.weight_inputs import WeightInputs
+from protocol.weights import WeightInputs
 from starter.commands.options import SUBJECTS
 from starter.commands.reports import run_leaf
 from starter.commands.whys import Leaf, State, of_row

@@ -24,7 +24,7 @@ from protocol.messages import (
     parse_kerchunk_answer,
 )
 from protocol.names import PROTOCOL, parse_time
-from protocol.receipt import CommitmentAnswer, sign_receipt
+from protocol.receipt import CommitmentAnswer
 from protocol.tokens import SKEW
 from starter.conform.bench import FORECAST, KERCHUNK, RECEIPT, Bench
 from starter.conform.book import Broken, Check, Seen, require
@@ -181,7 +181,7 @@ async def _receipt_stored(bench: Bench, answer: KerchunkCompleted) -> Commitment
 def _of_another(bench: Bench, good: CommitmentAnswer, **changes: object) -> Mapping[str, object]:
     entry = good.receipt.entry.model_copy(update=changes)
     other = good.receipt.model_copy(update={"entry": entry})
-    return {"receipt": other, "receipt_signature": sign_receipt(bench.validator.key, other)}
+    return {"receipt": other, "receipt_signature": other.sign(bench.validator.key)}
 
 
 async def _false_receipt(change: Any, bench: Bench, good: CommitmentAnswer) -> None:

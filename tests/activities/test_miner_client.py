@@ -19,7 +19,7 @@ from adapters.miner_client import MinerClient
 from protocol.messages import KerchunkCompleted
 from protocol.names import job_id
 from protocol.problems import problem
-from protocol.receipt import CommitmentAnswer, CommitmentEntry, Receipt, TreeHead, sign_receipt, sign_tree_head
+from protocol.receipt import CommitmentAnswer, CommitmentEntry, Receipt, TreeHead
 from tests.hostile_miner import (
     MINER,
     REQUEST_KEY,
@@ -75,9 +75,9 @@ def a_receipt(miner: HostileMiner) -> CommitmentAnswer:
     head = TreeHead(network="test", validator=VALIDATOR.hotkey, tree_size=1, root_hash="0" * 64, recorded_at=T0)
     return CommitmentAnswer(
         receipt=receipt,
-        receipt_signature=sign_receipt(VALIDATOR, receipt),
+        receipt_signature=receipt.sign(VALIDATOR),
         tree_head=head,
-        tree_head_signature=sign_tree_head(VALIDATOR, head),
+        tree_head_signature=head.sign(VALIDATOR),
         inclusion_proof=(),
         in_time=True,
     )

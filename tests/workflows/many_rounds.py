@@ -26,7 +26,7 @@ from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights, WeightsRules
 from adapters.sinks.file import FileSink
 from adapters.temporal_client import workflow_runner
-from protocol.weight_inputs import ScheduledPolicy
+from protocol.weights import ScheduledPolicy
 from tests.activities.validator.world import DEFAULTS, VALIDATOR
 from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.planet import Miners, Planet, Scores, ServerClock, Sky

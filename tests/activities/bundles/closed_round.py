@@ -10,7 +10,7 @@ from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
-from protocol.weight_inputs import BASELINE
+from protocol.weights import BASELINE
 from tests.activities.dossiers.judged_run import DAVE, FINAL, GRID, JudgedRun, commit, voided, write_grid
 from tests.activities.validator.test_audit_records import record, take
 from tests.activities.validator.test_closing import fact, fault

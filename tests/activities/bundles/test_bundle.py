@@ -15,7 +15,7 @@ from adapters.ledger.engine import Ledger
 from protocol.bundle import WindowRound, lacking, states_of, verify_round
 from protocol.canonical import J
 from protocol.dossier import DossierBroken
-from protocol.weight_inputs import CountedRound, WeightInputs
+from protocol.weights import CountedRound, WeightInputs
 from starter.cli import run as barograph
 from tests.activities.dossiers.judged_run import JudgedRun
 from tests.activities.dossiers.test_commands import asked

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.canonical import J
-from protocol.dossier import bits_of
+from protocol.facts import bits_of
 from protocol.merkle import tree_hash
 from tests.activities.dossiers.judged_run import ALICE, BOB, EVE, JudgedRun
 from tests.activities.dossiers.unpacked import Change, Unpacked, broken, drop, put, write

@@ -34,8 +34,6 @@ from protocol.receipt import (
     TreeHead,
     broken_part,
     entry_hash,
-    sign_receipt,
-    sign_tree_head,
 )
 from starter.cli import run
 from tests.activities.miner.conftest import NOW, VALIDATOR, Stage
@@ -92,9 +90,9 @@ class Log:
         )
         return CommitmentAnswer(
             receipt=receipt,
-            receipt_signature=sign_receipt(VALIDATOR, receipt),
+            receipt_signature=receipt.sign(VALIDATOR),
             tree_head=head,
-            tree_head_signature=sign_tree_head(VALIDATOR, head),
+            tree_head_signature=head.sign(VALIDATOR),
             inclusion_proof=tuple(part.hex() for part in merkle.inclusion_proof(self._hashes[:size], index)),
             in_time=True,
         )
@@ -258,7 +256,7 @@ def test_an_entry_that_is_back_dated_in_the_receipt_alone_is_named_offline() -> 
     honest = log.receipt(3, 5)
     entry = entry_of(3, received_at=NOW - timedelta(hours=1))
     receipt = honest.receipt.model_copy(update={"entry": entry})
-    signature = sign_receipt(VALIDATOR, receipt)
+    signature = receipt.sign(VALIDATOR)
     forged = honest.model_copy(update={"receipt": receipt, "receipt_signature": signature})
     assert broken_part(honest, VALIDATOR.hotkey) is None
     assert broken_part(forged, VALIDATOR.hotkey) == "inclusion_proof"

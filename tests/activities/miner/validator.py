@@ -28,8 +28,6 @@ from protocol.receipt import (
     Receipt,
     TreeHead,
     entry_hash,
-    sign_receipt,
-    sign_tree_head,
 )
 from protocol.tokens import Answer, Call, Gate, sign_answer, verify_request
 
@@ -56,9 +54,9 @@ def receipt_of(key: PrivateKey, commitment: Commitment, clock: Clock) -> Commitm
     )
     return CommitmentAnswer(
         receipt=receipt,
-        receipt_signature=sign_receipt(key, receipt),
+        receipt_signature=receipt.sign(key),
         tree_head=head,
-        tree_head_signature=sign_tree_head(key, head),
+        tree_head_signature=head.sign(key),
         inclusion_proof=(),
         in_time=True,
     )

@@ -25,7 +25,6 @@ from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.log import ReceiptedCommitment, SealedCommitments, equivocations
-from protocol.receipt import sign_receipt
 from protocol.registry import Registry, ValidatorEntry
 from tests.activities.validator.world import ALICE, BOB, T0, VALIDATOR, Opened, Validator, do
 from tests.hostile_miner import Server, loopback, running
@@ -183,7 +182,7 @@ def _resigned(
         commitment=commitment.value,
         signature=commitment.sign(miner),
         receipt=receipt,
-        receipt_signature=sign_receipt(validator, receipt),
+        receipt_signature=receipt.sign(validator),
     )
 
 

@@ -31,8 +31,7 @@ from adapters.sinks.port import Submitted, WeightSink
 from protocol.identity import PrivateKey
 from protocol.names import run_id
 from protocol.registry import MinerEntry, Registry
-from protocol.weight_inputs import BASELINE, ScheduledPolicy
-from protocol.weights import WeightsPayload
+from protocol.weights import BASELINE, ScheduledPolicy, WeightsPayload
 from tests.activities.ledger.builders import VALIDATOR, closing, entry, new_run
 from weather.faults import SinkUnavailable
 from weather.weights.policies import Proportional

@@ -15,7 +15,7 @@ from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import record_facts
 from adapters.ledger.roster import record_deregistered
 from protocol.names import run_id
-from protocol.weight_inputs import ScheduledPolicy
+from protocol.weights import ScheduledPolicy
 from tests.activities.ledger.builders import fact
 from tests.activities.weights.scene import ALICE, BOB, CAROL, FIRST, GENESIS, Scene, closed_at, init_time
 from weather.faults import NothingToPublish
@@ -135,7 +135,7 @@ import sys
 from adapters.ledger.engine import Ledger
 from adapters.ledger import weights
 from adapters.ledger.tables.weights import WeightVectorRow
-from protocol.weight_inputs import WeightInputs
+from protocol.weights import WeightInputs
 from sqlalchemy import select
 with Ledger(sys.argv[1]) as ledger, ledger.read() as session:
     row = session.scalars(select(WeightVectorRow)).one()

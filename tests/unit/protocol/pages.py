@@ -10,8 +10,8 @@ import numpy as np
 
 from protocol import messages, tokens
 from protocol.commitment import Commitment
-from protocol.dossier import FactDocument, FaultDocument, Index, Leaf, Proved, RunClosing, RunLog, bits_of
-from protocol.facts import fact_document, facts_digest, fault_document
+from protocol.dossier import FactDocument, FaultDocument, Index, Leaf, Proved, RunClosing, RunLog
+from protocol.facts import bits_of, fact_document, facts_digest, fault_document
 from protocol.jws import unseal
 from protocol.manifest import Manifest
 from protocol.merkle import leaf_hash, subset_proof

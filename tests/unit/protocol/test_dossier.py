@@ -7,8 +7,8 @@ from itertools import combinations
 
 import pytest
 
-from protocol.dossier import DossierBroken, FactDocument, FaultDocument, Index, Proved, bits_of, holding
-from protocol.facts import fact_document, facts_digest, fault_document
+from protocol.dossier import DossierBroken, FactDocument, FaultDocument, Index, Proved, holding
+from protocol.facts import bits_of, fact_document, facts_digest, fault_document
 from protocol.merkle import leaf_hash, subset_proof, subset_root, tree_hash
 from tests.activities.ledger.builders import fact, fault
 from weather.cases import CaseKey
@@ -74,7 +74,7 @@ def test_documents_of_facts_and_faults_are_the_hashed_bytes() -> None:
     read = FactDocument.parse(fact_document(FACTS[1]))
     assert read.canonical == fact_document(FACTS[1])
     assert read.case == CaseKey("era5_final", 24, "z", 500, "global")
-    assert read.score_value == FACTS[1].score and read.sums["D"] == bits_of(-0.0) == "80" + "0" * 14
+    assert read.scored.score == FACTS[1].score and read.sums["D"] == bits_of(-0.0) == "80" + "0" * 14
     scope = FaultDocument.parse(fault_document(fault()))
     assert scope.canonical == fault_document(fault())
     assert scope.case == CaseKey("*", -1, "*", -1, "*")

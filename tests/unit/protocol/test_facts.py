@@ -8,9 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.facts import FaultRecord, ScoreFact, fact_document, facts_digest, faults_digest, in_force
+from protocol.facts import (
+    FaultRecord,
+    Scored,
+    ScoreFact,
+    fact_document,
+    facts_digest,
+    faults_digest,
+    in_force,
+    run_record,
+)
 from protocol.merkle import tree_hash
+from weather.cases import CaseKey
+from weather.round_score import EVERY_CASE, FaultScope
 
+CASE, OTHER = (CaseKey("era5_final", 24, name, 0, "global") for name in ("2t", "msl"))
 FACT = {
     "run_id": "forecast/2026-11-22T18Z",
     "hotkey": "8" * 64,
@@ -108,3 +120,20 @@ def test_the_digest_of_faults_depends_on_what_costs_points_only() -> None:
     assert faults_digest([here, there]) == faults_digest([there, noted])
     assert faults_digest([here]) != faults_digest([fault(lead_hours=24, code="MinerTimeout")])
     assert faults_digest([]) == facts_digest([])
+
+
+def test_of_a_case_the_highest_generation_counts_then_the_latest_truth() -> None:
+    versions = [(1, "era5", 0.1), (2, "era5", 0.4), (2, "era5t", 0.3), (1, "era5t", 0.2)]
+    facts = [Scored("a", CASE, generation, truth, score) for generation, truth, score in versions]
+    record = run_record(["a"], [*facts, Scored("a", OTHER, 1, "era5t", None)], [])
+    assert record.scores == {("a", CASE): 400_000_000}
+    assert record.generations[("a", CASE)] == 2
+
+
+def test_who_declined_a_hindcast_is_not_in_the_roster_and_an_entrant_never_was() -> None:
+    declined = FaultScope("b", EVERY_CASE, "W", "HindcastDeclined")
+    facts = [Scored(who, CASE, 1, "era5t", 0.5) for who in ("a", "baseline/gfs", "baseline/climatology")]
+    record = run_record(["a", "b"], facts, [declined])
+    assert record.roster == ("a",)
+    assert record.faults == [declined]
+    assert record.entrants == ("baseline/climatology", "baseline/gfs")

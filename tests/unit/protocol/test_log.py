@@ -15,7 +15,7 @@ from protocol.log import (
     equivocations,
     growth_broken,
 )
-from protocol.receipt import TreeHead, sign_tree_head
+from protocol.receipt import TreeHead
 from tests.unit.protocol.world import COMMITMENT, MANIFEST, MINER, NOW, OTHER, RUN, VALIDATOR, commitment_to, logged
 
 LEAVES = [merkle.leaf_hash(bytes([number])) for number in range(7)]
@@ -29,7 +29,7 @@ def signed_head(size: int) -> SignedHead:
         root_hash=merkle.root_of(LEAVES[:size]).hex(),
         recorded_at=NOW,
     )
-    return SignedHead(tree_head=head, tree_head_signature=sign_tree_head(VALIDATOR, head))
+    return SignedHead(tree_head=head, tree_head_signature=head.sign(VALIDATOR))
 
 
 def receipted(salt: str = "44" * 32) -> ReceiptedCommitment:

@@ -13,8 +13,6 @@ from protocol.receipt import (
     commitments_digest,
     entry_hash,
     growth_holds,
-    sign_tree_head,
-    tree_head_holds,
 )
 from tests.unit.protocol.world import NOW, OTHER, RUN, T0, VALIDATOR, logged
 
@@ -84,10 +82,10 @@ def test_entries_have_exactly_their_members_and_read_back(entry: LogEntry, membe
 
 
 def test_a_head_holds_for_the_validator_that_it_names_and_that_signed_it() -> None:
-    signature = sign_tree_head(VALIDATOR, head(3))
-    assert tree_head_holds(head(3), signature, VALIDATOR.hotkey)
-    assert not tree_head_holds(head(3), signature, OTHER.hotkey)
-    assert not tree_head_holds(head(4), signature, VALIDATOR.hotkey)
+    signature = head(3).sign(VALIDATOR)
+    assert head(3).signed_by(VALIDATOR.hotkey, signature)
+    assert not head(3).signed_by(OTHER.hotkey, signature)
+    assert not head(4).signed_by(VALIDATOR.hotkey, signature)
 
 
 def test_a_log_that_only_grows_shows_it_and_one_that_does_not_can_not() -> None:

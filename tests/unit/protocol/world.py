@@ -17,8 +17,6 @@ from protocol.receipt import (
     Receipt,
     TreeHead,
     entry_hash,
-    sign_receipt,
-    sign_tree_head,
 )
 from protocol.store import array_metadata, coordinate_chunks, root_metadata
 
@@ -134,9 +132,9 @@ def logged(commitment: Commitment = COMMITMENT, before: int = 4, after: int = 2)
     )
     return CommitmentAnswer(
         receipt=receipt,
-        receipt_signature=sign_receipt(VALIDATOR, receipt),
+        receipt_signature=receipt.sign(VALIDATOR),
         tree_head=head,
-        tree_head_signature=sign_tree_head(VALIDATOR, head),
+        tree_head_signature=head.sign(VALIDATOR),
         inclusion_proof=tuple(sibling.hex() for sibling in merkle.inclusion_proof(leaves, before)),
         in_time=True,
     )

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weather.cases import CaseKey, case_set
-from weather.ranking import ranking
-from weather.round_score import EVERY_CASE, FaultScope, RunRecord, decide_close, lead_scores, standings
+from weather.round_score import EVERY_CASE, FaultScope, RunRecord, decide_close, lead_scores, ranking, standings
 from weather.score_spec import load_rules
 
 SPEC = load_rules("5p625")
