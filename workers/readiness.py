@@ -17,7 +17,7 @@ from temporalio.client import Client
 
 from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.telemetry import scrub
 from adapters.temporal_server import namespace_problem
 from weather.faults import Fault, PlatformFault
@@ -52,7 +52,7 @@ class Readiness:
         return dict(zip(self._looks, told, strict=True))
 
 
-def readiness(ledger: Ledger, store: LocalObjects, client: Client, clock: Clock) -> Readiness:
+def readiness(ledger: Ledger, store: ObjectStore, client: Client, clock: Clock) -> Readiness:
     """What a `control` pod needs; each blocking look has one thread, which one that hangs keeps to itself."""
 
     async def temporal() -> None:
@@ -92,7 +92,7 @@ def _threaded(look: Callable[[], None]) -> Look:
     return looked
 
 
-def _write_read_delete(store: LocalObjects, clock: Clock) -> None:
+def _write_read_delete(store: ObjectStore, clock: Clock) -> None:
     """Of content that no other pod has."""
     sha256 = store.put(b"ready " + os.urandom(16))
     store.get(sha256)

@@ -20,7 +20,7 @@ import pytest
 from adapters import temporal_server
 from adapters.clock import SystemClock
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.object_store import LocalObjects
+from adapters.object_store import ObjectStore
 from adapters.temporal_client import connect
 from starter.embedded import NAMESPACE
 from starter.ports import LOOPBACK, free_ports
@@ -84,7 +84,7 @@ async def lacks_everything(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def pod(temporal: str, ledger_path: Path, tmp_path: Path) -> AsyncGenerator[Pod]:
-    client, store = await connect(temporal, NAMESPACE), LocalObjects(tmp_path / "objects")
+    client, store = await connect(temporal, NAMESPACE), ObjectStore(tmp_path / "objects")
     with Ledger(f"sqlite:///{ledger_path}") as ledger, running() as server:
         made = Pod(server, readiness(ledger, store, client, SystemClock()))
         await made.back()
@@ -135,7 +135,7 @@ async def test_a_temporal_server_that_is_stopped_is_named(ledger_path: Path, tmp
         with started(command):
             client = await connect(f"{LOOPBACK}:{port}", NAMESPACE)
             await temporal_server.wait_until_ready(client)
-            pod = Pod(server, readiness(ledger, LocalObjects(tmp_path / "objects"), client, SystemClock()))
+            pod = Pod(server, readiness(ledger, ObjectStore(tmp_path / "objects"), client, SystemClock()))
             await pod.back()
         assert await pod.stopped("temporal")
         with started(command):
@@ -158,7 +158,7 @@ def postgres_alone() -> Iterator[Any]:
 
 async def test_a_postgresql_that_is_stopped_is_named(postgres_alone: Any, temporal: str, tmp_path: Path) -> None:
     upgrade(url := postgres_alone.get_uri())
-    client, store = await connect(temporal, NAMESPACE), LocalObjects(tmp_path / "objects")
+    client, store = await connect(temporal, NAMESPACE), ObjectStore(tmp_path / "objects")
     with Ledger(url) as ledger, running() as server:
         pod = Pod(server, readiness(ledger, store, client, SystemClock()))
         await pod.back()
