@@ -15,12 +15,11 @@ from activities.messages.run import Inputs, Run
 from activities.messages.scoring import EnsureTruth, TruthReady, TruthSet
 from adapters import instruments
 from adapters.catalog import Catalog
-from adapters.climatology import ZarrClimatology
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
 from adapters.object_store import ObjectStore
-from adapters.reanalysis import ZarrReanalysis
+from adapters.zarr_source import fetch_climatology, fetch_reanalysis
 from protocol.messages import InitMetadata, input_data_hash
 from weather.faults import CycleNotYetAvailable, SourceFault, SourceGone, TruthNotYetAvailable
 from weather.field_sets import Kind, field_set_document
@@ -38,8 +37,8 @@ class Archives:
 
     gfs: GfsArchive
     decoder: GribDecoder
-    reanalysis: ZarrReanalysis
-    climatology: ZarrClimatology
+    reanalysis_url: str
+    climatology_url: str
     truth_retry: timedelta
     gfs_entrant: bool = False
 
@@ -81,10 +80,10 @@ class ArchiveSources:
         return TruthReady(sets=sets)
 
     async def _final_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
-        valid_time, grid = run.valid_time(lead), rules.grid_value
-        fields = rules.final_fields
+        valid_time, grid, fields = run.valid_time(lead), rules.grid_value, rules.final_fields
+        url = self._archives.reanalysis_url
         try:
-            version, truth = await asyncio.to_thread(self._archives.reanalysis.fetch, valid_time, grid, fields)
+            version, truth = await asyncio.to_thread(fetch_reanalysis, url, valid_time, grid, fields)
         except TruthNotYetAvailable as fault:
             fault.retry_after = self._archives.truth_retry
             raise
@@ -131,7 +130,8 @@ class ArchiveSources:
         return tuple(refs)
 
     async def _climatology(self, rules: ScoreSpec, valid_time: datetime, fields: Fields) -> Ref:
-        normal = await asyncio.to_thread(self._archives.climatology.fetch, valid_time, rules.grid_value, fields)
+        url = self._archives.climatology_url
+        normal = await asyncio.to_thread(fetch_climatology, url, valid_time, rules.grid_value, fields)
         return await self._keep("climatology", rules.climatology, normal)
 
     async def _gfs(self, grid: Grid, cycle: datetime, lead: int, fields: Fields) -> FetchedFields:

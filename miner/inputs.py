@@ -14,12 +14,12 @@ from pathlib import Path
 
 import httpx
 
-from adapters.climatology import ZarrClimatology
 from adapters.clock import Clock
 from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
 from adapters.object_store import ObjectStore, storage_faults
+from adapters.zarr_source import fetch_climatology
 from miner.forecasts import Fields, Forecaster
 from miner.settings import MinerSettings
 from protocol.messages import ForecastRequestData, InputObject
@@ -37,7 +37,6 @@ class Library:
 
     def __init__(self, settings: MinerSettings, decoder: GribDecoder, clock: Clock) -> None:
         self._settings, self._decoder, self._clock = settings, decoder, clock
-        self._climatology = ZarrClimatology(settings.climatology_url)
         self._objects = ObjectStore(settings.data_dir / "objects")
         self._index = settings.data_dir / "inputs"
         self._fetching = threading.Lock()
@@ -65,7 +64,7 @@ class Library:
 
     def climatology(self, valid_time: datetime, grid: Grid, channels: Channels) -> Fields:
         """The mean fields of the hour and the day of the year."""
-        return _values(self._climatology.fetch(valid_time, grid, channels))
+        return _values(fetch_climatology(self._settings.climatology_url, valid_time, grid, channels))
 
     @contextmanager
     def gfs_forecast(self, init_time: datetime, grid: Grid, channels: Channels) -> Generator[Forecaster]:

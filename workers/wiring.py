@@ -34,7 +34,6 @@ from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
-from adapters.climatology import ZarrClimatology
 from adapters.clock import SystemClock
 from adapters.egress import Egress
 from adapters.forecast_reader import ForecastReader
@@ -44,7 +43,6 @@ from adapters.ledger.engine import Ledger
 from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore, open_object_store
-from adapters.reanalysis import ZarrReanalysis
 from adapters.round_backend import RoundBackend
 from adapters.transfer import TransferBudget
 from adapters.witness import Witness
@@ -189,8 +187,8 @@ def _acquire(wiring: Wiring) -> Objects:
     archives = Archives(
         gfs=GfsArchive(settings.gfs_base_urls, settings.gfs_product, archive_client(), wiring.clock),
         decoder=wiring.grib,
-        reanalysis=ZarrReanalysis(_given(settings.era5_zarr_url, "era5_zarr_url")),
-        climatology=ZarrClimatology(_given(settings.climatology_url, "climatology_url")),
+        reanalysis_url=_given(settings.era5_zarr_url, "era5_zarr_url"),
+        climatology_url=_given(settings.climatology_url, "climatology_url"),
         truth_retry=timedelta(hours=settings.truth_retry_hours),
         gfs_entrant=settings.gfs_entrant,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from adapters.climatology import ZarrClimatology
+from adapters.zarr_source import fetch_climatology
 from tests.activities.archives.zarr_stores import ZarrLayout, cell, write_store
 from tests.range_server import RangeServer, range_server
 from weather.faults import SourceCorrupt
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RangeServer]:
 def test_a_slice_is_that_of_the_hour_and_of_the_day_in_its_own_year(
     server: RangeServer, valid_time: datetime, day: int
 ) -> None:
-    fields = ZarrClimatology(f"{server.url}/plain").fetch(valid_time, GRID, CHANNELS)
+    fields = fetch_climatology(f"{server.url}/plain", valid_time, GRID, CHANNELS)
     number = HOURS.index(valid_time.hour) * len(DAYS) + DAYS.index(day)
     assert [(field.variable, field.level, field.valid_time) for field in fields] == [(*c, valid_time) for c in CHANNELS]
     for field in fields:
@@ -56,7 +56,7 @@ def test_axes_may_stand_in_any_order(server: RangeServer) -> None:
     write_store(server.root / "turned", replace(LAYOUT, axes=axes))
     valid_time = datetime(2028, 2, 29, 12, tzinfo=UTC)
     plain, turned = (
-        ZarrClimatology(f"{server.url}/{name}").fetch(valid_time, GRID, CHANNELS) for name in ("plain", "turned")
+        fetch_climatology(f"{server.url}/{name}", valid_time, GRID, CHANNELS) for name in ("plain", "turned")
     )
     assert [field.digest for field in plain] == [field.digest for field in turned]
 
@@ -70,22 +70,22 @@ def test_axes_may_stand_in_any_order(server: RangeServer) -> None:
 )
 def test_an_hour_or_day_that_is_absent_is_refused(server: RangeServer, valid_time: datetime, says: str) -> None:
     with pytest.raises(SourceCorrupt, match=says):
-        ZarrClimatology(f"{server.url}/plain").fetch(valid_time, GRID, CHANNELS)
+        fetch_climatology(f"{server.url}/plain", valid_time, GRID, CHANNELS)
 
 
 def test_a_hole_in_a_climatology_is_corruption_and_not_lateness(server: RangeServer) -> None:
     write_store(server.root / "holes", LAYOUT, absent=[("t", 2 * len(DAYS) + 2)])
-    with pytest.raises(SourceCorrupt, match="holes"):
-        ZarrClimatology(f"{server.url}/holes").fetch(datetime(2026, 3, 1, 12, tzinfo=UTC), GRID, CHANNELS)
+    with pytest.raises(SourceCorrupt, match="not finite"):
+        fetch_climatology(f"{server.url}/holes", datetime(2026, 3, 1, 12, tzinfo=UTC), GRID, CHANNELS)
 
 
 def test_a_climatology_may_be_constant_but_not_out_of_bounds(server: RangeServer) -> None:
     group = write_store(server.root / "flat", LAYOUT)
     array = group["2m_temperature"]
     assert isinstance(array, zarr.Array)
-    climatology, valid_time = ZarrClimatology(f"{server.url}/flat"), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    url, valid_time = f"{server.url}/flat", datetime(2026, 3, 1, 12, tzinfo=UTC)
     array[2, 2] = 280.0
-    assert np.ptp(climatology.fetch(valid_time, GRID, [("2t", 0)])[0].values) == 0
+    assert np.ptp(fetch_climatology(url, valid_time, GRID, [("2t", 0)])[0].values) == 0
     array[2, 2] = 7.0
     with pytest.raises(SourceCorrupt, match="out of bounds"):
-        climatology.fetch(valid_time, GRID, [("2t", 0)])
+        fetch_climatology(url, valid_time, GRID, [("2t", 0)])

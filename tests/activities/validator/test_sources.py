@@ -21,12 +21,10 @@ from activities.messages.scoring import EnsureTruth, TruthReady
 from activities.sources import Archives, ArchiveSources
 from adapters.archive_server.app import archive_app
 from adapters.archive_server.world import PlanetWorld
-from adapters.climatology import ZarrClimatology
 from adapters.clock import FixedClock
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.object_store import Fields, ObjectStore, load_field_set
-from adapters.reanalysis import ZarrReanalysis
 from protocol.messages import InitMetadata, input_data_hash
 from tests.activities.validator.forecasts import CATALOG, LAYOUT, PLANET, RULES, RUN
 from tests.activities.validator.world import T0
@@ -75,7 +73,7 @@ class Acquirer:
     @property
     def sources(self) -> ArchiveSources:
         gfs = GfsArchive([self.url], PRODUCT, self.client, FixedClock(self.at))
-        reanalysis, climatology = ZarrReanalysis(f"{self.url}/era5"), ZarrClimatology(f"{self.url}/climatology")
+        reanalysis, climatology = f"{self.url}/era5", f"{self.url}/climatology"
         archives = Archives(gfs, self.decoder, reanalysis, climatology, timedelta(hours=7), self.gfs_entrant)
         return ArchiveSources(archives, self.store, CATALOG)
 
