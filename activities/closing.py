@@ -13,6 +13,9 @@ from adapters.ledger import facts, responses, runs
 from adapters.ledger.run_record import run_record
 from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
 from protocol.facts import facts_digest, faults_digest
+from protocol.weights import BASELINE
+from weather.entrants import climatology_worth
+from weather.final_score import nano
 from weather.round_score import Closing as Decision
 from weather.round_score import decide_close, ranking
 from weather.score_spec import ScoreSpec
@@ -22,10 +25,11 @@ NOTHING = Decision("void", "no_lead", Fraction(0), (), {}, {}, {}, {})
 
 
 def aggregate(session: Session, run: Run, rules: ScoreSpec, at: datetime) -> Aggregated:
-    """Move the run's status to what its coverage says."""
-    closing = _closing(session, run, rules, CloseRun(run_id=run.run_id, at=at))
-    _project(session, run, closing)
-    return Aggregated(outcome=closing.outcome, coverage=closing.coverage)
+    """Move the run's status to what its coverage says, and review it."""
+    decision, doubt = _decide(session, run, rules)
+    closing = _closing(session, run, decision, CloseRun(run_id=run.run_id, at=at))
+    _project(session, run, closing, doubt)
+    return Aggregated(outcome=closing.outcome, coverage=closing.coverage, doubt=doubt)
 
 
 def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> ForecastRunResult:
@@ -33,19 +37,41 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
     if runs.changed_run(session, run.run_id).outcome is None:
         if request.fault:
             facts.record_faults(session, [void_record(run.run_id, request.fault, request)])
-        closing = _closing(session, run, rules, request)
+        decision, doubt = (NOTHING, None) if request.void_reason else _decide(session, run, rules)
+        if doubt:
+            decision, request = NOTHING, request.model_copy(update={"void_reason": "review"})
+        closing = _closing(session, run, decision, request)
         if request.void_reason is None and not (request.overdue and closing.outcome == "void"):
             _project(session, run, closing)
         runs.close_run(session, run.run_id, closing)
     return _result(session, run)
 
 
-def _project(session: Session, run: Run, closing: Closing) -> None:
+def _decide(session: Session, run: Run, rules: ScoreSpec) -> tuple[Decision, str | None]:
+    """The decision on what is recorded; and the doubt, unless an operator let it pass, that climatology raises.
+
+    It scores the same wherever it is scored, or scores mean nothing.
+    """
+    row, record = runs.changed_run(session, run.run_id), run_record(session, run.run_id)
+    decision, worth = decide_close(rules, record), nano(climatology_worth(rules.era5_final))
+    final = [(BASELINE, key) for key in decision.counted if key.pass_ == "era5_final"]
+    wrong = [pair for pair in final if record.scores.get(pair, worth) != worth]
+    if row.review != "pass":
+        row.review = "fail" if wrong else None
+    if row.review != "fail":
+        return decision, None
+    _, (_, lead, variable, level, _) = wrong[0]
+    case = f"{variable}{level or ''} at {lead} h"
+    return decision, f"{len(wrong)} cases of climatology score other than {worth}: {record.scores[wrong[0]]} in {case}"
+
+
+def _project(session: Session, run: Run, closing: Closing, doubt: str | None = None) -> None:
     covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
     status = runs.changed_run(session, run.run_id).status
     if status == "final_scoring_failed" != covered:
         runs.advance_run(session, run.run_id, "final_scoring_triggered", "helped by an operator", closing.closed_at)
-    runs.reach_run(session, run.run_id, covered, f"coverage {closing.coverage}", closing.closed_at)
+    reason = "; ".join(filter(None, [f"coverage {closing.coverage}", doubt]))
+    runs.reach_run(session, run.run_id, covered, reason, closing.closed_at)
 
 
 def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
@@ -53,9 +79,8 @@ def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
     return FaultRecord(run_id=run_id, effect="V", recorded_at=at.at, **fault.model_dump())
 
 
-def _closing(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Closing:
+def _closing(session: Session, run: Run, decision: Decision, request: CloseRun) -> Closing:
     scored, faults = facts.facts_of(session, run.run_id), facts.faults_of(session, run.run_id)
-    decision = NOTHING if request.void_reason else decide_close(rules, run_record(session, run.run_id))
     codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.effect == "W" and _whole_run(fault)}
     return Closing.model_validate(
         {

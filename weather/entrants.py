@@ -32,6 +32,11 @@ class Canary(NamedTuple):
     tolerance: float
 
 
+def climatology_worth(rules: FinalRules) -> float:
+    """The score of climatology in each case of the final pass: neither skill nor correlation, whatever the truth."""
+    return (float(rules.acc_weight) + float(rules.rmse_weight)) / 2.0
+
+
 def prove_scorer(
     rules: FinalRules, truth: Field, climatology: Field, valid_time: datetime, sums: Sums = field_sums
 ) -> None:
@@ -69,8 +74,7 @@ def _canaries(
     yield Canary("RMSE of the truth", metrics.rmse(same), 0.0, 0.0)
     yield Canary("ACC of the truth", metrics.acc(same), 1.0, 1e-15)
     yield Canary("score of the truth", case_score(rules, same), 1.0, 1e-15)
-    worth = (float(rules.acc_weight) + float(rules.rmse_weight)) / 2.0
-    yield Canary("score of climatology", case_score(rules, normal), worth, 1e-15)
+    yield Canary("score of climatology", case_score(rules, normal), climatology_worth(rules), 1e-15)
     yield Canary("ACC of the mirrored anomaly", metrics.acc(mirrored), -1.0, 1e-4)
     yield Canary("skill of the mirrored anomaly", metrics.skill(mirrored), -3.0, 1e-4)
     moved = {

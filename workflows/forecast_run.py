@@ -226,18 +226,20 @@ class ForecastRun(OperatedRun):
         await passes.finished()
 
     async def _aggregate(self, run: Run, passes: RunPasses) -> None:
-        """Until the coverage holds or no operator helped in time."""
-        give_up = min(workflow.now() + run.second_chance, run.close_by)
+        """Until coverage and review hold or no operator helped in time."""
+        second_chance = min(workflow.now() + run.second_chance, run.close_by)
         while True:
             await self._released()
             await passes.finished()
             obeyed = len(self._obeyed)
             asked = AggregateRun(run_id=run.run_id, at=workflow.now())
             aggregated = await perform(signatures.AGGREGATE_RUN, asked, "aggregate the run")
-            if self._held_by is None and (aggregated.outcome != "void" or give_up <= workflow.now()):
+            doubt = aggregated.doubt or (f"coverage {aggregated.coverage}" if aggregated.outcome == "void" else None)
+            give_up = run.close_by if aggregated.doubt else second_chance
+            if self._held_by is None and (doubt is None or give_up <= workflow.now()):
                 return
             if self._held_by is None:
-                self._stand("aggregate", f"an operator: coverage {aggregated.coverage}", give_up, kind="operator")
+                self._stand("aggregate", f"an operator: {doubt}", give_up, kind="operator")
                 await sleep_until(give_up, "a second chance", unless=lambda at=obeyed: len(self._obeyed) > at)
 
     async def _close(

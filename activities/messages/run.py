@@ -224,10 +224,11 @@ class AggregateRun(Message):
 
 
 class Aggregated(Message):
-    """What the run would be closed as; a void one may yet be helped by an operator."""
+    """What the run would be closed as; an operator may yet help a void one, or one in doubt."""
 
     outcome: Outcome
     coverage: str
+    doubt: str | None = None
 
 
 class CloseRun(Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -44,7 +45,9 @@ def run_leaf(session: Session, run: ForecastRunRow) -> Leaf:
         act = acts[-1] if acts else None
     moved = session.get(RunTransitionRow, (run.run_id, run.status_ordinal))
     since = act.at if act and not run.outcome else moved.at if moved else None
-    return of_run(run, since, dict(codes.most_common(3)), act)
+    leaf = of_run(run, since, dict(codes.most_common(3)), act)
+    numbers = {"check": moved.reason} if moved and run.review == "fail" and not run.outcome else {}
+    return replace(leaf, evidence={**leaf.evidence, **numbers})
 
 
 def board(session: Session, run_id: str) -> list[Document]:

@@ -129,7 +129,9 @@ class FakeRuns:
     @activity.defn
     async def aggregate_run(self, request: AggregateRun) -> Aggregated:
         self.script.play("aggregate_run", "", request)
-        return Aggregated(outcome=self.script.outcomes.pop(0) if self.script.outcomes else "closed", coverage="1/1")
+        outcome = self.script.outcomes.pop(0) if self.script.outcomes else "closed"
+        doubt = self.script.doubts.pop(0) if self.script.doubts else None
+        return Aggregated(outcome=outcome, coverage="1/1", doubt=doubt)
 
     @activity.defn
     async def close_run(self, request: CloseRun) -> ForecastRunResult:

@@ -31,6 +31,7 @@ class Script:
     members: tuple[str, ...] = ()
     round_backend: bool = False
     second_chance: timedelta = timedelta(hours=72)
+    doubts: list[str | None] = field(default_factory=list)
     outcomes: list[Literal["closed", "closed_partial", "void"]] = field(default_factory=list)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     audits: dict[str, list[datetime]] = field(default_factory=dict)

@@ -126,6 +126,28 @@ async def test_nobody_helps_and_the_run_is_void_after_its_second_chance(skipping
     assert timedelta(hours=72) <= waited < timedelta(hours=73)
 
 
+async def test_a_run_in_doubt_waits_for_somebody_to_accept_it(skipping: WorkflowEnvironment, cache: int) -> None:
+    script = Script(MINERS, doubts=["climatology scores 0.3"])
+    async with workers(skipping.client, script, cache):
+        handle, init_time = await begin(skipping)
+        await skip_to(skipping, init_time + timedelta(hours=48 + 126 + 100))
+        why = await handle.query(ForecastRun.why)
+        assert (why.kind, why.waiting_for) == ("operator", "an operator: climatology scores 0.3")
+        assert not script.calls["close_run"]
+        await update(handle, "accept")
+        result = await handle.result()
+    assert result.outcome == "closed" and len(script.calls["aggregate_run"]) == 2
+
+
+async def test_a_run_in_doubt_that_nobody_accepts_is_closed_at_its_last_instant(skipping: WorkflowEnvironment) -> None:
+    script = Script(MINERS, doubts=["climatology scores 0.3"] * 2)
+    async with workers(skipping.client, script, 100):
+        handle, init_time = await begin(skipping)
+        await handle.result()
+    late = script.calls["close_run"][0].at - (init_time + timedelta(hours=48 + 126, days=10))
+    assert timedelta() <= late < timedelta(minutes=1)
+
+
 async def test_a_miner_is_verified_once_more_and_scored_where_the_others_were(
     skipping: WorkflowEnvironment, cache: int
 ) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from activities.messages.base import FaultNote
-from activities.messages.run import AdvanceRun, CloseRun, ForecastRunResult, SealRun
+from activities.messages.run import AdvanceRun, AggregateRun, CloseRun, ForecastRunResult, SealRun
 from adapters.ledger import facts, runs, views
 from adapters.ledger.values import FaultRecord, ScoreFact
 from protocol.facts import facts_digest, faults_digest
+from protocol.weights import BASELINE
+from starter.commands.reports import run_leaf
 from tests.activities.validator.world import ALICE, BOB, CAROL, LIVE, T0, Opened, Validator, do
 from weather.cases import CaseKey, case_set
 from weather.faults import LedgerConflict
@@ -191,6 +194,57 @@ def test_a_stranger_never_enters_the_board(validator: Validator, opened: Opened)
     plant(validator, opened, ALICE, BOB, CAROL)
     close(validator, opened)
     assert set(board(validator, opened)) == {ALICE.hotkey, BOB.hotkey}
+
+
+def in_doubt(validator: Validator, opened: Opened, score: float = 0.2 + 1e-8) -> str | None:
+    """Plant a round in which climatology has one score that it cannot have; answers what the review says."""
+    plant(validator, opened, ALICE, BOB)
+    usual, odd = ("z", 500, 24), ("2t", 0, 48)
+    for (variable, level, lead), value in ((usual, 0.2), (odd, score)):
+        key = CaseKey("era5_final", lead, variable, level, "global")
+        validator.record(fact(opened, BASELINE, key).model_copy(update={"score": value}))
+    at = AggregateRun(run_id=opened.run.run_id, at=CLOSED)
+    return do(validator.runs.aggregate_run, at).doubt
+
+
+def reviewed(validator: Validator, opened: Opened) -> tuple[str | None, str]:
+    with validator.ledger.read() as session:
+        run = runs.get_run(session, opened.run.run_id)
+        assert run is not None
+        return run.review, run_leaf(session, run).evidence.get("check", "")
+
+
+def test_climatology_that_scores_what_it_cannot_score_puts_the_run_in_review(
+    validator: Validator, opened: Opened
+) -> None:
+    doubt = in_doubt(validator, opened)
+    assert doubt == "1 cases of climatology score other than 200000000: 200000010 in 2t at 48 h"
+    assert reviewed(validator, opened) == ("fail", f"coverage 1/1; {doubt}")
+    result = close(validator, opened)
+    assert (result.outcome, result.outcome_reason, board(validator, opened)) == ("void", "review", {})
+
+
+def test_a_review_that_an_operator_lets_pass_is_not_made_again(validator: Validator, opened: Opened) -> None:
+    assert in_doubt(validator, opened)
+    with validator.ledger.begin() as session:
+        runs.changed_run(session, opened.run.run_id).review = "pass"
+    result = close(validator, opened)
+    assert (result.outcome, reviewed(validator, opened)) == ("closed", ("pass", ""))
+
+
+def test_a_review_forgets_what_a_rerun_has_scored_anew_or_what_does_not_count(
+    validator: Validator, opened: Opened
+) -> None:
+    assert in_doubt(validator, opened)
+    again = fact(opened, BASELINE, CaseKey("era5_final", 48, "2t", 0, "global"))
+    validator.record(again.model_copy(update={"score": 0.2, "generation": 2}))
+    assert close(validator, opened).outcome == "closed"
+    assert reviewed(validator, opened) == (None, "")
+
+
+@pytest.mark.parametrize("score", [0.2, 0.2 + 1e-15, math.nextafter(0.2, 0)])
+def test_a_review_passes_what_rounding_does(validator: Validator, opened: Opened, score: float) -> None:
+    assert in_doubt(validator, opened, score) is None
 
 
 def test_a_run_that_is_not_ready_to_close_stays_open(validator: Validator) -> None:
