@@ -1,9 +1,8 @@
-"""Foreign bytes are decoded in child processes: no keys, little memory, little time, replaced when they fail."""
+"""Foreign bytes are decoded in a child process: no keys, little memory, little time, replaced when it fails."""
 
 from __future__ import annotations
 
 import os
-import queue
 import socket
 import subprocess
 import sys
@@ -11,8 +10,9 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from threading import Lock
 
-from adapters.child_entry import ANSWER, DONE, REFUSED, REQUEST
+from adapters.child_entry import ANSWER, DONE, LAST_WORD, REFUSED, REQUEST
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
@@ -32,11 +32,11 @@ class ChildRefused(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, eq=False)
-class ChildPool(AbstractContextManager["ChildPool"]):
-    """Calls `target` ("module:function", bytes to bytes) in up to `processes` children, started when needed.
+@dataclass(eq=False)
+class Child(AbstractContextManager["Child"]):
+    """Calls `target` ("module:function", bytes to bytes) in a process of its own, started when needed.
 
-    `call` blocks its thread and may be used from many threads at once.
+    `call` blocks its thread and may be used from many threads; they take turns.
     """
 
     target: str
@@ -44,44 +44,38 @@ class ChildPool(AbstractContextManager["ChildPool"]):
     memory_mib: int
     wall_seconds: float
     cpu_seconds: int
-    processes: int = 1
     renew_after: int = 500
-    _slots: queue.LifoQueue[_Child | None] = field(init=False, default_factory=queue.LifoQueue)
-
-    def __post_init__(self) -> None:
-        for _ in range(self.processes):
-            self._slots.put(None)
+    _turn: Lock = field(init=False, default_factory=Lock)
+    _process: subprocess.Popen[bytes] | None = field(init=False, default=None)
+    _socket: socket.socket = field(init=False)
+    _calls: int = field(init=False, default=0)
 
     def call(self, payload: bytes) -> bytes:
         """The answer of `target`, or `ChildRefused` where it raised, or `ChildFailed`."""
-        child = self._slots.get()
-        try:
-            child = child or _Child(self)
-            return child.ask(payload)
-        finally:
-            if child is not None and (child.broken or child.calls >= self.renew_after):
-                child = child.stop()
-            self._slots.put(child)
+        with self._turn:
+            self._calls += 1
+            kind = LAST_WORD
+            try:
+                kind, body = self._exchange(payload)
+            finally:
+                if kind not in (DONE, REFUSED) or self._calls >= self.renew_after:
+                    self._stop()
+        if kind == DONE:
+            return body
+        code, _, message = body[:_MOST_MESSAGE].decode(errors="replace").partition(": ")
+        raise ChildRefused(code, message)
 
     def close(self) -> None:
-        """Wait for the calls under way and end all children; a later call starts new ones."""
-        children = [self._slots.get() for _ in range(self.processes)]
-        for child in children:
-            self._slots.put(child.stop() if child else None)
+        """Wait for the call under way and end the process; a later call starts a new one."""
+        with self._turn:
+            self._stop()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-
-class _Child:
-    """One process and our end of its socket."""
-
-    def __init__(self, pool: ChildPool) -> None:
-        self._pool = pool
-        self.calls = 0
-        self.broken = True
+    def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        arguments = [pool.target, theirs.fileno(), pool.memory_mib, pool.wall_seconds, pool.cpu_seconds]
+        arguments = [self.target, theirs.fileno(), self.memory_mib, self.wall_seconds, self.cpu_seconds]
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "adapters.child_entry", *map(str, arguments)],
@@ -92,34 +86,32 @@ class _Child:
                 env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"},
             )
 
-    def ask(self, payload: bytes) -> bytes:
-        if self.calls == 0:
-            self._receive(time.monotonic() + _START_SECONDS)
-        self.calls += 1
-        self.broken = True
-        deadline = time.monotonic() + self._pool.wall_seconds
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+        self._process, self._calls = None, 0
+
+    def _exchange(self, payload: bytes) -> tuple[int, bytes]:
+        if self._process is None:
+            self._start()
+            kind, body = self._receive(time.monotonic() + _START_SECONDS)
+            if kind != DONE:
+                return kind, body
+        deadline = time.monotonic() + self.wall_seconds
         try:
-            self._socket.settimeout(self._pool.wall_seconds)
+            self._socket.settimeout(self.wall_seconds)
             self._socket.sendall(REQUEST.pack(len(payload)) + payload)
         except OSError as error:
             raise ChildFailed(f"the child took no request: {error}") from error
         return self._receive(deadline)
 
-    def stop(self) -> None:
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _receive(self, deadline: float) -> bytes:
+    def _receive(self, deadline: float) -> tuple[int, bytes]:
         kind, size = ANSWER.unpack(self._exactly(ANSWER.size, deadline))
-        if size > self._pool.memory_mib << 20:
+        if size > self.memory_mib << 20:
             raise ChildFailed(f"the child announced {size} bytes")
-        body = bytes(self._exactly(size, deadline))
-        self.broken = kind not in (DONE, REFUSED)
-        if kind != DONE:
-            code, _, message = body[:_MOST_MESSAGE].decode(errors="replace").partition(": ")
-            raise ChildRefused(code, message)
-        return body
+        return kind, bytes(self._exactly(size, deadline))
 
     def _exactly(self, count: int, deadline: float) -> bytearray:
         buffer = bytearray(count)
@@ -129,16 +121,10 @@ class _Child:
                 self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
                 received = self._socket.recv_into(left)
             except TimeoutError as error:
-                raise ChildFailed(f"no answer within {self._pool.wall_seconds} s") from error
+                raise ChildFailed(f"no answer within {self.wall_seconds} s") from error
             except OSError as error:
                 raise ChildFailed(f"the child broke off: {error}") from error
             if received == 0:
-                raise ChildFailed(f"the child ended, status {self._status()}")
+                raise ChildFailed("the child ended")
             left = left[received:]
         return buffer
-
-    def _status(self) -> int | None:
-        try:
-            return self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            return None

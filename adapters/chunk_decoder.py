@@ -11,7 +11,7 @@ import numpy as np
 import zstandard
 from pydantic import BaseModel, ConfigDict
 
-from adapters.child import ChildFailed, ChildPool, ChildRefused
+from adapters.child import Child, ChildFailed, ChildRefused
 from adapters.chunk_child import REQUEST
 from protocol.layout import Layout
 from weather.faults import DecodedSizeRefused, DecodeFailed, IncompleteForecast, InternalError
@@ -53,10 +53,10 @@ class ChunkDecoder(AbstractContextManager["ChunkDecoder"]):
 
     def __init__(self, store: Chunks, memory_mib: int = CHILD_MEMORY_MIB) -> None:
         self._store = store
-        self._children = ChildPool(
+        self._child = Child(
             CHILD, memory_mib=memory_mib, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
         )
-        self._fresh = replace(self._children, renew_after=1)
+        self._fresh = replace(self._child, renew_after=1)
 
     def decode_field(self, layout: Layout, chunk: FetchedChunk, valid_time: datetime) -> Field:
         """The canonical field of the chunk, or the miner's fault in it."""
@@ -73,13 +73,13 @@ class ChunkDecoder(AbstractContextManager["ChunkDecoder"]):
         """Exactly `raw_bytes` bytes."""
         payload = REQUEST.pack(codec.encode(), raw_bytes) + chunk
         try:
-            return _decoded(self._children, payload)
+            return _decoded(self._child, payload)
         except (ChildFailed, ChildRefused):
             return self._second_opinion(payload)
 
     def close(self) -> None:
-        """End the children."""
-        self._children.close()
+        """End the processes."""
+        self._child.close()
         self._fresh.close()
 
     def __exit__(self, *_: object) -> None:
@@ -90,21 +90,21 @@ class ChunkDecoder(AbstractContextManager["ChunkDecoder"]):
             return _decoded(self._fresh, payload)
         except (ChildFailed, ChildRefused) as error:
             if not (isinstance(error, ChildRefused) and error.code == ValueError.__name__):
-                self._prove_children()
+                self._prove_child()
             raise DecodeFailed("it decodes in no child", found=error) from error
 
-    def _prove_children(self) -> None:
+    def _prove_child(self) -> None:
         """Ours, unless a fresh child decodes a good chunk."""
         good = zstandard.compress(bytes(8))
         try:
             _decoded(self._fresh, REQUEST.pack(b"zstd", 8) + good)
         except (ChildFailed, ChildRefused) as error:
-            raise InternalError(f"decoding children do not work: {error}") from error
+            raise InternalError(f"the decoding child does not work: {error}") from error
 
 
-def _decoded(children: ChildPool, payload: bytes) -> bytes:
+def _decoded(child: Child, payload: bytes) -> bytes:
     try:
-        return children.call(payload)
+        return child.call(payload)
     except ChildRefused as error:
         if error.code == DecodedSizeRefused.__name__:
             raise DecodedSizeRefused(error.message) from error

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from adapters.child import ChildFailed, ChildPool, ChildRefused
+from adapters.child import Child, ChildFailed, ChildRefused
 from adapters.gfs_archive import RawMessage
 from adapters.gfs_index import Channel, RangePlan
 from adapters.grib_messages import cut_messages
@@ -49,16 +49,16 @@ class DecodedMessage:
 class GribDecoder:
     """Blocking; call from async code with `asyncio.to_thread`."""
 
-    def __init__(self, pool: ChildPool) -> None:
-        self._pool = pool
+    def __init__(self, child: Child) -> None:
+        self._child = child
 
     @classmethod
     def start(cls, timeout_seconds: int = 5) -> Self:
         child = "adapters.grib_child:decode"
-        return cls(ChildPool(child, memory_mib=512, wall_seconds=timeout_seconds, cpu_seconds=timeout_seconds))
+        return cls(Child(child, memory_mib=512, wall_seconds=timeout_seconds, cpu_seconds=timeout_seconds))
 
     def close(self) -> None:
-        self._pool.close()
+        self._child.close()
 
     def decode(self, messages: Sequence[RawMessage], plan: RangePlan, grid: Grid) -> list[Field]:
         """The fields of all channels in the order of the plan's channels, each proved."""
@@ -84,7 +84,7 @@ class GribDecoder:
 
     def _call(self, message: bytes, *, again: bool = True) -> bytes:
         try:
-            return self._pool.call(message)
+            return self._child.call(message)
         except ChildRefused as refusal:
             if refusal.code not in ("Spoiled", "MemoryError"):
                 raise

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
-from adapters.child import ChildFailed, ChildPool, ChildRefused
+from adapters.child import Child, ChildFailed, ChildRefused
 from adapters.chunk_child import REQUEST
 from adapters.chunk_decoder import CHILD, CHILD_CPU_SECONDS, CHILD_MEMORY_MIB, CHILD_WALL_SECONDS, ChunkDecoder, Codec
 from adapters.object_store import ObjectStore
@@ -76,8 +76,8 @@ def chunks(draw: Any) -> tuple[Codec, bytes]:
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[ChildPool]:
-    with ChildPool(
+def pool() -> Iterator[Child]:
+    with Child(
         CHILD, memory_mib=CHILD_MEMORY_MIB, wall_seconds=CHILD_WALL_SECONDS, cpu_seconds=CHILD_CPU_SECONDS
     ) as pool:
         yield pool
@@ -96,7 +96,7 @@ def peak_bytes(process: psutil.Process) -> int:
 
 @bounded(400)
 @given(chunk=chunks())
-def test_a_child_answers_with_the_field_or_refuses_or_ends(pool: ChildPool, chunk: tuple[Codec, bytes]) -> None:
+def test_a_child_answers_with_the_field_or_refuses_or_ends(pool: Child, chunk: tuple[Codec, bytes]) -> None:
     codec, body = chunk
     try:
         raw = pool.call(REQUEST.pack(codec.encode(), RAW_BYTES) + body)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.child import ChildPool
+from adapters.child import Child
 from adapters.grib_decoder import DecodedMessage, GribDecoder, values_on
 from tests.activities.archives.real_files import (
     COARSE,
@@ -124,7 +124,7 @@ def test_150_mutated_messages_neither_crash_nor_hang_and_what_passes_is_proved(
 def test_a_child_that_takes_too_much_is_the_sources_fault_and_the_next_message_decodes(order: str) -> None:
     body = order.encode().ljust(32, b"\0")
     hostile = b"GRIB\0\0\0\2" + (20 + len(body)).to_bytes(8, "big") + body + b"7777"
-    pool = ChildPool("tests.activities.hostile:decode_or_misbehave", memory_mib=512, wall_seconds=5, cpu_seconds=2)
+    pool = Child("tests.activities.hostile:decode_or_misbehave", memory_mib=512, wall_seconds=5, cpu_seconds=2)
     with pool:
         decoder = GribDecoder(pool)
         with pytest.raises(SourceCorrupt, match="decode"):
@@ -136,7 +136,7 @@ def test_a_child_that_takes_too_much_is_the_sources_fault_and_the_next_message_d
 
 
 def test_a_broken_installation_is_not_the_sources_fault(tmp_path: Path) -> None:
-    with ChildPool("adapters.no_such_module:decode", memory_mib=256, wall_seconds=1, cpu_seconds=1) as pool:
+    with Child("adapters.no_such_module:decode", memory_mib=256, wall_seconds=1, cpu_seconds=1) as pool:
         data = b"GRIB\0\0\0\2" + (20).to_bytes(8, "big") + b"7777"
         with pytest.raises(Exception, match="ModuleNotFoundError") as raised:
             GribDecoder(pool).decode_any(data)
