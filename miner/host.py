@@ -79,7 +79,7 @@ def hosted(settings: MinerSettings, miner: Miner) -> HostedMiner:
 def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
     """What the miners share; the data folder is made."""
     try:
-        registry = Registry.parse(settings.registry.read_bytes())
+        registry = Registry.load(settings.registry)
     except OSError as error:
         raise ConfigurationInvalid(f"registry: {error}") from error
     return Premises(

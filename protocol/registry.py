@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -129,6 +130,11 @@ class Registry(Document):
             raise ConfigurationInvalid(f"registry refused: no certificate {error}") from error
         except (ValueError, AttributeError, TypeError) as error:
             raise ConfigurationInvalid(f"registry refused: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Registry:
+        """As `parse`, with the certificates beside the file; OSError if one cannot be read."""
+        return cls.parse(path.read_bytes(), {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")})
 
     @property
     def validator_keys(self) -> dict[str, str]:

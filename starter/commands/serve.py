@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
@@ -14,12 +13,12 @@ from typing import Annotated
 import typer
 
 from starter.commands.options import STATE, Json, State
-from starter.output import FAULT, INTERRUPTED, emit
+from starter.output import FAULT, emit
+from starter.supervisor import on_signal
 
 app = typer.Typer()
 miners = typer.Typer(help="List the registered miners, or host some.", invoke_without_command=True)
 archive = typer.Typer(help="A local archive of GFS, ERA5 and climatology.", no_args_is_help=True)
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 File = typer.Option(exists=True, dir_okay=False)
 
 
@@ -87,7 +86,7 @@ def serve_archive(settings: Annotated[Path, File]) -> None:
     except ValidationError as error:
         raise typer.BadParameter(f"{settings}: {error}") from error
     require_free(parsed.port, "the archive")
-    for number in SIGNALS:
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends in order, then raises the signal again
     with logged("barograph-archive"):
         app.run(parsed)
@@ -107,13 +106,6 @@ def logged(service: str) -> Generator[None]:
 
 async def until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Serve until the first signal sets the event; the second one leaves at once."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def signalled() -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, signalled)
+    stop = asyncio.Event()
+    on_signal(stop.set)
     await serve(stop)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,6 @@ from starter.commands.options import STATE, Json, RunId, State
 from starter.output import REFUSED, emit
 
 if TYPE_CHECKING:
-    from protocol.dossier import DossierBroken
     from protocol.examination import Evidence
     from protocol.receipt import CommitmentAnswer
 
@@ -43,15 +44,13 @@ def verify_receipt(commitment: File, receipt: File, miner: Miner, validator: Val
     from protocol.messages import CommitmentData
     from protocol.receipt import CommitmentAnswer
 
-    try:
+    with _refusing(REFUSED, as_json=as_json):
         with holding("commitment"):
             offer = CommitmentData.parse(commitment.read_bytes())
         with holding("receipt"):
             answer = CommitmentAnswer.parse(receipt.read_bytes())
         if part := first_broken(offer, answer, miner, validator):
             raise DossierBroken(part, "another value than was signed")
-    except DossierBroken as broken:
-        raise _refused(broken, as_json=as_json) from broken
     emit({"holds": True, **_received(answer)}, as_json=as_json)
 
 
@@ -59,12 +58,9 @@ def verify_receipt(commitment: File, receipt: File, miner: Miner, validator: Val
 def verify_dossier(dossier: File, miner: Miner, validator: Validator, as_json: Json = False) -> None:
     """Check a dossier and compute all its scores again, without ledger, Temporal or network."""
     from adapters.dossier_file import verify
-    from protocol.dossier import DossierBroken
 
-    try:
+    with _refusing(REFUSED, as_json=as_json):
         evidence = verify(dossier, miner, validator)
-    except DossierBroken as broken:
-        raise _refused(broken, as_json=as_json) from broken
     emit({"holds": True, **_proved(evidence)}, as_json=as_json)
 
 
@@ -104,17 +100,13 @@ def verify_round(
 ) -> None:
     """Compute scores and weights of a closed round again; 1 names what differs, 2 what the bundle lacks."""
     from protocol.bundle import lacking, verify_round
-    from protocol.dossier import DossierBroken
 
     body = bundle.read_bytes()
-    try:
+    with _refusing(1, as_json=as_json):
         if missing := lacking(body):
             emit({"holds": False, "lacks": missing}, as_json=as_json)
             raise typer.Exit(2)
         proved = verify_round(body, run_id, validator)
-    except DossierBroken as broken:
-        _refused(broken, as_json=as_json)
-        raise typer.Exit(1) from broken
     told = {"validator": proved.log.tree_head.validator, "outcome": proved.outcome, "coverage": proved.coverage}
     counts = {name: len(getattr(proved, name)) for name in ("roster", "facts", "faults", "audits", "vectors")}
     emit({"holds": True, **told, **counts}, as_json=as_json)
@@ -146,9 +138,17 @@ def bundle(
     emit(told | {"facts": len(written.facts), "vectors": len(written.vectors)}, as_json=as_json)
 
 
-def _refused(broken: DossierBroken, *, as_json: bool) -> typer.Exit:
-    emit({"holds": False, "broken": broken.part, "found": broken.found, "expected": broken.expected}, as_json=as_json)
-    return typer.Exit(REFUSED)
+@contextmanager
+def _refusing(exit_code: int, *, as_json: bool) -> Generator[None]:
+    """What does not hold is told."""
+    from protocol.dossier import DossierBroken
+
+    try:
+        yield
+    except DossierBroken as broken:
+        told = {"broken": broken.part, "found": broken.found, "expected": broken.expected}
+        emit({"holds": False, **told}, as_json=as_json)
+        raise typer.Exit(exit_code) from broken
 
 
 def _received(answer: CommitmentAnswer) -> dict[str, Any]:
