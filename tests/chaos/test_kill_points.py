@@ -166,6 +166,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 @pytest.mark.parametrize("point", POINTS, ids=attrgetter("name"))
 async def test_a_round_killed_at_a_point_leaves_every_effect_once(tmp_path: Path, played: Play, point: Point) -> None:
+    """AT-X1."""
     ended, undisturbed = await played(tmp_path, point)
     counts = (undisturbed.commitments, undisturbed.miner_jobs, len(undisturbed.weights))
     assert (undisturbed.outcome, counts, set(undisturbed.deliveries.values())) == ("closed", (3, 3, 1), {1})
@@ -181,6 +182,7 @@ async def test_a_round_killed_at_a_point_leaves_every_effect_once(tmp_path: Path
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: " + ".join(point.name for point in pair))
 async def test_one_killed_at_two_points_does_too(tmp_path: Path, played: Play, pair: tuple[Point, Point]) -> None:
+    """AT-X1: as many random pairs as `KILL_PAIRS` says."""
     ended, undisturbed = await played(tmp_path, *pair)
     assert ended == undisturbed
     assert all((tmp_path / point.seam.partition(":")[0]).exists() for point in pair)

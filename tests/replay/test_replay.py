@@ -48,6 +48,7 @@ def test_each_type_has_at_least_three_histories() -> None:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 async def test_history_replays(path: Path) -> None:
+    """AT-X9."""
     await replayer().replay_workflow(history(path))
 
 

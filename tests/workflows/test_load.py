@@ -13,6 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.messages.run import ForecastRunInput
 from adapters.ledger.engine import Ledger
 from protocol import names
+from tests.replay.test_replay import replayer
 from tests.workflows.conftest import workers
 from tests.workflows.fakes import Script
 from tests.workflows.many_rounds import DAY, played
@@ -62,6 +63,7 @@ async def test_none_of_many_rounds_that_wait_for_their_close_by_delays_another(s
 async def test_a_round_with_many_miners_is_done_soon_and_has_a_short_history(
     skipping: WorkflowEnvironment, ledger: Ledger, tmp_path: Path
 ) -> None:
+    """AT-X9: and it replays, as `tests/replay` does with all that are checked in."""
     cycle = next_cycle(datetime.now(UTC))
     async with played(Planet(tmp_path, ledger, skipping.client, MINERS)):
         await skip_to(skipping, cycle + OPENS_AFTER_INIT)
@@ -73,6 +75,7 @@ async def test_a_round_with_many_miners_is_done_soon_and_has_a_short_history(
     assert (result.outcome, result.verified) == ("closed", MINERS)
     assert took <= 120
     assert len(history.events) <= 3_000
+    await replayer().replay_workflow(history)
 
 
 def _cycle(run_id: str) -> datetime:

@@ -17,6 +17,7 @@ from adapters.ledger import runs
 from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import facts_of
+from adapters.ledger.jobs import jobs_of
 from adapters.ledger.run_record import run_record
 from adapters.ledger.tables.weights import WeightVectorRoundRow
 from protocol import names
@@ -113,6 +114,17 @@ async def reseated(environment: WorkflowEnvironment, planet: Planet, run: Workfl
     return run
 
 
+async def held(environment: WorkflowEnvironment, planet: Planet, run: WorkflowHandle) -> WorkflowHandle:
+    """Over the instant at which the first final pass is due."""
+    by = {"actor": "ada", "reason": "a look at it"}
+    await run.execute_update("hold", by)
+    await skip_to(environment, FIRST + timedelta(hours=24 + 126 + 12))
+    with planet.ledger.read() as session:
+        assert not [job for job in jobs_of(session, run.id) if job.score_type == "era5_final"]
+    await run.execute_update("release", by)
+    return run
+
+
 async def ended(root: Path, disturb: Disturb) -> str:
     """The digest of a round that is disturbed after its seal, which asks each miner once."""
     upgrade(url := f"sqlite:///{root}/ledger.db")
@@ -130,9 +142,9 @@ async def ended(root: Path, disturb: Disturb) -> str:
                 return ledger_digest(session, run.id)
 
 
-@pytest.mark.parametrize("disturb", [terminated, reseated])
+@pytest.mark.parametrize("disturb", [terminated, reseated, held])
 async def test_facts_and_scores_are_those_of_a_round_that_was_left_alone(tmp_path: Path, disturb: Disturb) -> None:
-    """AT-R7: a run that is terminated and started again asks nobody again. AT-I2: no fact knows a uid."""
+    """AT-R7: a run that is terminated and started again asks nobody again. AT-I2: no fact knows a uid. AT-R9: held."""
     digests = []
     for name, act in (("left_alone", left_alone), ("disturbed", disturb)):
         (root := tmp_path / name).mkdir()

@@ -194,6 +194,7 @@ async def test_a_day_that_is_made_up_for_by_either_command_is_removed_once(
 async def test_twenty_starts_and_two_schedules_are_one_workflow_and_one_row(
     client: Client, temporal: Cli, settings: Settings
 ) -> None:
+    """AT-R3."""
     cycle = TODAY - timedelta(days=12)
     at, request = names.format_time(cycle + timedelta(hours=3, minutes=30)), ForecastRunInput(init_time=cycle)
     upgrade(settings.ledger_url or "")

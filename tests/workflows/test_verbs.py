@@ -56,6 +56,7 @@ async def test_a_hold_over_due_passes_is_released_and_changes_nothing(
 
 
 async def test_a_hold_that_nobody_releases_is_void_when_the_run_must_close(skipping: WorkflowEnvironment) -> None:
+    """AT-R9."""
     script = Script(MINERS)
     async with workers(skipping.client, script, 100):
         handle, init_time = await begin(skipping)

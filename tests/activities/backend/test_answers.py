@@ -52,6 +52,7 @@ def in_a_batch(teller: Teller, run: str, status: int, document: dict[str, Any]) 
 
 @pytest.mark.parametrize("told", [alone, in_a_batch])
 def test_what_is_not_proved_is_tried_again_or_parked(teller: Teller, told: Any) -> None:
+    """AT-X3 and, of 409, AT-X5; after each delivery whatever is stored is held by the backend."""
     for number, (limit, status, document) in enumerate(CASES):
         run = teller.open(number)
         operation = told(teller, run, status, document)
@@ -68,6 +69,7 @@ def test_what_is_not_proved_is_tried_again_or_parked(teller: Teller, told: Any) 
 @pytest.mark.parametrize("told", [alone, in_a_batch])
 @pytest.mark.parametrize("status", [200, 201, 409])
 def test_a_proof_is_what_makes_it_stored(teller: Teller, told: Any, status: int) -> None:
+    """AT-X3, AT-X5."""
     run = teller.open()
     code = {"code": "already-stored"} if status == 409 else {}
     operation = told(teller, run, status, code)
@@ -79,6 +81,7 @@ def test_a_proof_is_what_makes_it_stored(teller: Teller, told: Any, status: int)
 
 @pytest.mark.parametrize("told", [alone, in_a_batch])
 def test_a_proof_under_a_refusal_proves_nothing(teller: Teller, told: Any) -> None:
+    """AT-X5."""
     codes = ["key-reused", "finish-grace", "round-unknown", "tasks-locked", "whatever", None]
     for number, code in enumerate(codes):
         run = teller.open(number)
@@ -91,6 +94,7 @@ def test_a_proof_under_a_refusal_proves_nothing(teller: Teller, told: Any) -> No
 
 @pytest.mark.parametrize("text", ["", "already exists", '{"state":"stored"', "[1]", "<html>stored</html>", "\0"])
 def test_prose_proves_nothing(teller: Teller, text: str) -> None:
+    """AT-X5."""
     for number, status in enumerate((200, 409, 500)):
         run = teller.open(number)
         alone(teller, run, status, {})
@@ -103,6 +107,7 @@ def test_prose_proves_nothing(teller: Teller, text: str) -> None:
 
 @pytest.mark.parametrize("told", [alone, in_a_batch])
 def test_what_was_accepted_is_asked_for_until_it_is_proved(teller: Teller, told: Any) -> None:
+    """AT-X3."""
     run = teller.open()
     operation = told(teller, run, 202, {})
     (befalls, _), *_ = teller.backend.troubles

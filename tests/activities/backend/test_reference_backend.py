@@ -48,6 +48,7 @@ def stored(answer: httpx.Response) -> set[str]:
 def test_of_a_batch_of_any_size_exactly_what_is_answered_as_stored_is_there(
     http: httpx.Client, backend: ReferenceBackend
 ) -> None:
+    """AT-X4."""
     put(http, ROUND, "round", {})
     drawn, told = random.Random(4), set()
     for size in range(1, BATCH + 1):
@@ -63,6 +64,7 @@ def test_of_a_batch_of_any_size_exactly_what_is_answered_as_stored_is_there(
 def test_a_commit_that_fails_leaves_nothing_and_is_not_answered_as_stored(
     http: httpx.Client, backend: ReferenceBackend
 ) -> None:
+    """AT-X4."""
     put(http, ROUND, "round", {})
     backend.befall(Trouble(method="POST", fails_commit=True))
     for size in (1, 50, BATCH):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from starlette.responses import Response
 
 from activities import documents
-from adapters.clock import SystemClock
+from adapters.clock import FixedClock, SystemClock
 from adapters.object_store import ObjectStore
 from adapters.witness import Kind, Witness
 from tests.activities.validator.tiny import BYSTANDER, Post, tiny_catalog
@@ -227,6 +228,25 @@ async def test_a_store_of_ours_that_lost_the_manifest_is_not_the_miners_fault(po
     with pytest.raises(StoreUnavailable):
         await post.fetch(lost)
     assert post.left == () or post.left[0]["spent"] == {}
+
+
+async def test_a_network_that_is_cut_costs_no_miner_anything(post: Post) -> None:
+    """AT-F3: an attempt may be spent while the last success is young, and then none, however long it lasts."""
+    verified, clock = await post.verified(), FixedClock(SystemClock().now())
+    post.witness = Witness(clock)
+    await post.seen("GET")
+    for path in FINAL:
+        post.miner.overrides[path] = gone
+    with pytest.raises(TransferFailed):
+        await post.fetch(verified)
+    for _ in range(20):
+        clock.advance(timedelta(minutes=5))
+        with pytest.raises(EgressDown):
+            await post.fetch(verified, last=True)
+    assert post.left[0]["spent"] == {"TransferFailed": 1}
+    post.miner.overrides.clear()
+    answer = await post.fetch(verified)
+    assert (answer.missing, answer.final, post.fetched(answer).faults) == (0, True, ())
 
 
 async def stands(post: Post, kind: Kind) -> bool:

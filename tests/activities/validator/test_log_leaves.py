@@ -119,6 +119,16 @@ def test_a_run_that_was_never_sealed_reveals_nothing(validator: Validator) -> No
     assert entry(validator, opened, "run_closed")["audit_secret"] is None
 
 
+def test_a_draw_that_is_retried_is_one_row_and_one_hash(validator: Validator) -> None:
+    """AT-S3."""
+    run_id, digests = validator.open().run.run_id, set()
+    for _ in range(3):
+        with validator.ledger.begin() as session:
+            digests.add(secrets.draw_secret(session, VALIDATOR, run_id))
+    with validator.ledger.read() as session:
+        assert [row.digest for row in session.scalars(select(SecretRow))] == list(digests)
+
+
 def test_a_secret_drawn_with_another_key_is_lost_and_the_run_closes_all_the_same(
     validator: Validator, caplog: Any
 ) -> None:

@@ -18,6 +18,7 @@ LAST = T0 + timedelta(hours=240)
 
 
 def test_the_golden_audit() -> None:
+    """AT-S3."""
     assert SECRET.digest == "1388f78a0882263dbd83a17814b003b628288da627b73620146aabc5df811507"
     assert PLAN.number(0, 0) == 12_903_580_317_662_614_855
     assert PLAN.objects(0, 2_780) == (92, 956, 1577, 2179, 2664, 395, 2420, 1601)

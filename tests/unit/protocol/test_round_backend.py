@@ -30,6 +30,7 @@ print(*(idempotency_key(one, "{NETWORK}", "{RUN}", evaluation) for one in OPERAT
 
 
 def test_ids_and_keys_are_the_golden_ones() -> None:
+    """AT-S1."""
     assert round_backend.task_id(NETWORK, RUN, "era5_final", 24) == "ebc2399c-9c94-5518-a126-838c380ad189"
     assert round_backend.evaluation_id(JOB, "era5_final", 24, 1) == EVALUATION
     assert round_backend.idempotency_key("add_evaluation", NETWORK, RUN, EVALUATION).startswith("cebc0c867a715084")
@@ -37,6 +38,7 @@ def test_ids_and_keys_are_the_golden_ones() -> None:
 
 
 def test_processes_that_hash_otherwise_agree_on_ids_and_keys() -> None:
+    """AT-S1."""
     said = [
         subprocess.run(
             [sys.executable, "-c", PROGRAM],

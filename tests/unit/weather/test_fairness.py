@@ -58,7 +58,7 @@ def disturbed(record, plan):
 @PLANS
 @given(SCORES, PLAN)
 def test_faults_past_their_budgets_remove_the_same_cases_for_everybody(cycle, plan):
-    """F2 and F3: the scores are those of the undisturbed run with the void cases taken out for all."""
+    """AT-F1, F2 and F3: the scores are those of the undisturbed run with the void cases taken out for all."""
     record = undisturbed(cycle)
     closing = decide_close(SPEC, disturbed(record, plan))
     removed = tuple(FaultScope("*", key, "V", "VoidedByOperator") for key in closing.void)
@@ -69,7 +69,7 @@ def test_faults_past_their_budgets_remove_the_same_cases_for_everybody(cycle, pl
 @PLANS
 @given(SCORES, PLAN)
 def test_whoever_our_fault_hits_the_close_is_the_same(cycle, plan):
-    """F3: neither a rank nor a score depends on which miner a platform or source fault met."""
+    """AT-F1, F3: neither a rank nor a score depends on which miner a platform or source fault met."""
     record = undisturbed(cycle)
     everybody = [("*", scope, code) for _, scope, code in plan]
     hit, all_hit = decide_close(SPEC, disturbed(record, plan)), decide_close(SPEC, disturbed(record, everybody))
@@ -79,7 +79,7 @@ def test_whoever_our_fault_hits_the_close_is_the_same(cycle, plan):
 @PLANS
 @given(SCORES, PLAN, st.randoms(use_true_random=False))
 def test_a_retry_that_succeeds_leaves_no_trace_in_the_scores(cycle, plan, random):
-    """F1: faults that end within their budgets."""
+    """AT-F1, F1: faults that end within their budgets."""
     record = undisturbed(cycle)
     helped = replace(disturbed(record, plan), scores=record.scores)
     order = list(helped.faults)

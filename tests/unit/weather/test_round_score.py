@@ -116,6 +116,7 @@ def test_of_two_equal_cases_one_missing_halves_and_one_void_changes_nothing():
     ],
 )
 def test_coverage_decides_the_outcome(leads, coverage, outcome, reason):
+    """AT-R4: whole, partial, and the least that is partial."""
     voids = [FaultScope("*", CaseKey("*", lead, "*", -1, "*"), "V", "TruthNotYetAvailable") for lead in leads]
     known = replace(without(uniform("a", "b"), *(void.scope for void in voids)), faults=tuple(voids))
     closing = decide_close(SPEC, known)
@@ -124,8 +125,9 @@ def test_coverage_decides_the_outcome(leads, coverage, outcome, reason):
     assert closing.round_scores == ({} if outcome == "void" else {"a": 800_000_000, "b": 800_000_000})
 
 
-@pytest.mark.parametrize(("share", "outcome"), [(70, "closed_partial"), (69, "void")])
+@pytest.mark.parametrize(("share", "outcome"), [(99, "closed_partial"), (70, "closed_partial"), (69, "void")])
 def test_seventy_percent_is_enough_and_sixty_nine_are_not(share, outcome):
+    """AT-R4."""
     first, second, third = SPEC.era5_final.groups
     groups = (first.model_copy(update={"weight": share}), second.model_copy(update={"weight": 100 - share}))
     spec = SPEC.model_copy(update={"era5_final": SPEC.era5_final.model_copy(update={"groups": groups})})
@@ -133,6 +135,20 @@ def test_seventy_percent_is_enough_and_sixty_nine_are_not(share, outcome):
     closing = decide_close(spec, without(uniform("a", spec=spec), *lost))
     assert (closing.coverage, closing.outcome) == (Fraction(share, 100), outcome)
     assert third.name not in {name for _, name in closing.group_scores}
+
+
+@pytest.mark.parametrize(("percent", "lead_is_void"), [(80, False), (79, True)])
+def test_a_lead_of_eighty_percent_is_enough_and_one_of_seventy_nine_is_not(percent, lead_is_void):
+    """AT-R4."""
+    final, weights = SPEC.era5_final, {"2t": percent - 1, "msl": 100 - percent}
+    fields = tuple(
+        field.model_copy(update={"weights": (weights[field.variable],)})
+        for field in final.fields
+        if field.variable in weights
+    )
+    spec = SPEC.model_copy(update={"era5_final": final.model_copy(update={"fields": fields, "gate_weight": 1})})
+    closing = decide_close(spec, without(uniform("a", spec=spec), CaseKey("era5_final", 24, "msl", -1, "*")))
+    assert (("a", 24) not in closing.lead_scores) is lead_is_void
 
 
 @pytest.mark.parametrize(("lost", "lead_is_void"), [("q", False), ("qt", True)])
