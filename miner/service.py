@@ -188,7 +188,7 @@ class MinerService:
 
     def _read(self, job_id: str, path: str) -> bytes:
         job = self._premises.jobs.get(job_id)
-        objects = self._premises.catalog.layout(job.grid).size_limits() if job and job.offer else ()
+        objects = self._premises.catalog.layout(job.grid).size_limits if job and job.offer else ()
         try:
             if path in objects or (objects and path == MANIFEST):
                 return (self._premises.store(job_id) / path).read_bytes()

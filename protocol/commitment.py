@@ -65,7 +65,7 @@ class Commitment(StoreIdentity, Signed):
 
     def check_sizes(self, layout: Layout) -> None:
         """Refuse as CommitmentMalformed a count or total that no store of the layout can have."""
-        limits = layout.size_limits().values()
+        limits = layout.size_limits.values()
         least, greatest = (sum(bounds) for bounds in zip(*limits, strict=True))
         if self.object_count != len(limits):
             raise CommitmentMalformed("object_count", found=self.object_count, expected=len(limits))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -106,23 +106,19 @@ class Layout(Document):
 
     def object_set(self) -> list[str]:
         """Paths of all objects of a store, in the order of a manifest."""
-        return list(self.size_limits())
+        return list(self.size_limits)
 
+    @cached_property
     def size_limits(self) -> dict[str, tuple[int, int]]:
         """Least and greatest size in bytes of each object, by path in the order of a manifest."""
-        return dict(_size_limits(self))
-
-
-@lru_cache(maxsize=16)
-def _size_limits(layout: Layout) -> dict[str, tuple[int, int]]:
-    sizes = {name: layout.length(name) * int(kind[-2:]) // 8 for name, kind in COORDINATES.items()}
-    limits = {f"{name}/c/0": (size, size) for name, size in sizes.items()}
-    limits |= {f"{name}/zarr.json": (1, MAX_METADATA_BYTES) for name in layout.array_names()}
-    limits["zarr.json"] = (1, MAX_METADATA_BYTES)
-    chunk = (1, layout.raw_bytes + layout.raw_bytes // 64 + 1_024)
-    fields = layout.fields()
-    limits |= {layout.chunk_path(*field, lead): chunk for field in fields for lead in layout.lead_time_hours}
-    return {path: limits[path] for path in sorted(limits)}
+        sizes = {name: self.length(name) * int(kind[-2:]) // 8 for name, kind in COORDINATES.items()}
+        limits = {f"{name}/c/0": (size, size) for name, size in sizes.items()}
+        limits |= {f"{name}/zarr.json": (1, MAX_METADATA_BYTES) for name in self.array_names()}
+        limits["zarr.json"] = (1, MAX_METADATA_BYTES)
+        chunk = (1, self.raw_bytes + self.raw_bytes // 64 + 1_024)
+        fields = self.fields()
+        limits |= {self.chunk_path(*field, lead): chunk for field in fields for lead in self.lead_time_hours}
+        return dict(sorted(limits.items()))
 
 
 def load_layout(grid_name: str, extra: Path | None = None) -> Layout:

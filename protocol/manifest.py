@@ -94,7 +94,7 @@ class Manifest(Document):
         expected = (commitment.root, commitment.object_count, commitment.total_bytes)
         if found != expected:
             raise ManifestMismatch("manifest is not the committed one", found=found, expected=expected)
-        limits = layout.size_limits()
+        limits = layout.size_limits
         if strange := sorted(self._by_path.keys() ^ limits.keys()):
             raise ManifestPathsWrong(f"{len(strange)} paths are lacking or strange, first {strange[0][:200]!r}")
         for path, size, _ in self.objects:

@@ -50,9 +50,20 @@ class Refusal(Exception):
         self.expected = expected
 
     def problem(self, instance: str, answer: CommitmentAnswer | None = None) -> Problem:
-        """The document to answer with; the answer is that of `CommitmentExists`."""
-        noted = {"found": self.found, "expected": self.expected, "answer": answer}
-        return problem(self.code, self.detail, instance=instance, **noted)
+        """The document to answer with, what is too long cut; the answer is that of `CommitmentExists`."""
+        status, title = PROBLEMS[self.code]
+        found, expected = (None if noted is None else str(noted)[:500] for noted in (self.found, self.expected))
+        return Problem(
+            type=_URN + self.code,
+            title=title,
+            status=status,
+            detail=self.detail[:500],
+            instance=instance[:500],
+            code=self.code,
+            found=found,
+            expected=expected,
+            answer=answer,
+        )
 
 
 class Problem(Document):
@@ -93,22 +104,3 @@ class Problem(Document):
         members = super().value
         answer = members.pop("answer")
         return {**members, **(answer or {})}
-
-
-def problem(code: str, detail: str, *, instance: str, **members: Any) -> Problem:
-    """A problem of the closed list; what is too long is cut.
-
-    Members may be `found`, `expected`, and `answer` for `CommitmentExists`.
-    """
-    status, title = PROBLEMS[code]
-    noted = {name: None if members.get(name) is None else str(members[name])[:500] for name in ("found", "expected")}
-    return Problem(
-        type=_URN + code,
-        title=title,
-        status=status,
-        detail=detail[:500],
-        instance=instance[:500],
-        code=code,
-        answer=members.get("answer"),
-        **noted,
-    )

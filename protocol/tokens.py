@@ -31,10 +31,6 @@ WRONG_TIME = "token is not valid at this time"
 Second = Annotated[int, Field(ge=0, le=253_402_300_799)]  # of the epoch, to the last that a datetime holds
 
 
-class TokenProblem(Refusal):
-    """A token is refused; the code is that of the problem to answer with."""
-
-
 class _Claims(Document):
     iss: Hotkey
     aud: Hotkey
@@ -145,7 +141,7 @@ def verify_request(token: str, call: Call, gate: Gate, now: datetime) -> Request
     """Check the token of a request that came in, in the order of the protocol.
 
     Raises:
-        TokenProblem: Unauthenticated, Forbidden, TokenExpired or Replayed.
+        Refusal: Unauthenticated, Forbidden, TokenExpired or Replayed.
     """
     claims = _signed(token, REQUEST, RequestClaims, gate.keys)
     _require(claims.aud == call.audience, "Forbidden", f"request is addressed to {claims.aud}")
@@ -186,7 +182,7 @@ def verify_answer(token: str, answer: Answer, answerer: str, now: datetime) -> N
         _require(claims.body_sha256 == hashlib.sha256(answer.body).hexdigest(), "Unauthenticated", "other body")
         _require(timedelta(0) < claims.life <= MESSAGE_LIFE, "Unauthenticated", f"token lives {claims.life}")
         _require_time(claims, now)
-    except TokenProblem as problem:
+    except Refusal as problem:
         raise BadAnswer(problem.detail) from problem
 
 
@@ -206,7 +202,7 @@ def verify_access(token: str, access: Access, now: datetime) -> None:
     """
     try:
         claims = _signed(token, ACCESS, AccessClaims, {access.miner: access.miner})
-    except TokenProblem as problem:
+    except Refusal as problem:
         raise TokenInvalid(problem.detail) from problem
     if (claims.aud, claims.sub, claims.job) != (access.miner, access.validator, access.job_id):
         raise TokenInvalid("token is for another reader or job", found=claims, expected=access)
@@ -218,7 +214,7 @@ def verify_access(token: str, access: Access, now: datetime) -> None:
 
 
 def check_access(token: str, miner: str, job_id: str, now: datetime) -> AccessClaims:
-    """Check a token that a reader shows; TokenProblem: Unauthenticated, TokenExpired, or Forbidden for another job."""
+    """Check a token that a reader shows; Refusal: Unauthenticated, TokenExpired, or Forbidden for another job."""
     claims = _signed(token, ACCESS, AccessClaims, {miner: miner})
     _require(claims.aud == miner, "Forbidden", f"token is addressed to {claims.aud}")
     _require_time(claims, now)
@@ -233,7 +229,7 @@ def _span(now: datetime, life: timedelta) -> dict[str, int]:
 
 def _require(holds: bool, code: str, detail: str) -> None:
     if not holds:
-        raise TokenProblem(code, detail)
+        raise Refusal(code, detail)
 
 
 def _require_time(claims: _Claims, now: datetime) -> None:
@@ -248,6 +244,6 @@ def _signed(token: str, typ: str, model: type[Claims], keys: Mapping[str, str]) 
         _require(jws.holds(), "Unauthenticated", "signature does not verify")
         claims = model.parse(jws.payload)
     except ValueError as error:
-        raise TokenProblem("Unauthenticated", f"token refused: {error}") from error
+        raise Refusal("Unauthenticated", f"token refused: {error}") from error
     _require(claims.iss == keys[jws.kid], "Unauthenticated", "key does not speak for the issuer")
     return claims

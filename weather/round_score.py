@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from operator import attrgetter
 from typing import Literal, NamedTuple, TypeVar
 
 from weather.cases import Case, CaseKey, case_set
@@ -19,6 +20,8 @@ PARTIAL_COVERAGE = Fraction(7, 10)
 LEAD_COVERAGE = Fraction(8, 10)
 GROUP_COVERAGE = Fraction(1, 2)
 Part = TypeVar("Part", int, str)
+_GROUP: Callable[[Case], str] = attrgetter("group")
+_LEAD: Callable[[Case], int] = attrgetter("key.lead_time_hours")
 _REASONS: dict[str, Reason] = {
     "VoidedByOperator": "operator",
     "IngressDown": "ingress",
@@ -115,20 +118,23 @@ def standings(cases: Iterable[Case], record: RunRecord) -> dict[CaseKey, Standin
 
 def decide_close(spec: ScoreSpec, record: RunRecord) -> Closing:
     """Close a run on what is recorded: open cases become void, then leads and groups that are too thin."""
-    cases = case_set(spec)
+    cases, groups = case_set(spec), spec.era5_final.groups
     settled = standings(cases, record)
     closed = {key: Standing("void", "InternalError") if state == OPEN else state for key, state in settled.items()}
     final = closed | _thin_leads(cases, closed)
     counted = [case for case in cases if final[case.key] == COUNTED]
     void = {key: state.code for key, state in final.items() if state.code is not None}
-    coverage = _coverage(spec.era5_final.groups, cases, counted)
+    total, kept = _weights(cases, _GROUP), _weights(counted, _GROUP)
+    covered = sum(group.weight * Fraction(kept[group.name], total[group.name]) for group in groups)
+    coverage = Fraction(covered, sum(group.weight for group in groups))
     outcome, reason = _outcome(coverage, record.roster, void)
     keys = tuple(case.key for case in counted)
     if outcome == "void":
         return Closing(outcome, reason, coverage, keys, void, {}, {}, {})
     ranked = replace(record, roster=(*record.roster, *_complete_entrants(keys, record)))
-    parts = _group_scores(spec.era5_final.groups, cases, counted, ranked)
-    scores = _round_scores(spec.era5_final.groups, parts, ranked.roster)
+    whole = [case for case in counted if kept[case.group] >= GROUP_COVERAGE * total[case.group]]
+    parts = _mean_scores(whole, ranked, _GROUP)
+    scores = _round_scores(groups, parts, ranked.roster)
     return Closing(outcome, reason, coverage, keys, void, parts, scores, lead_scores(counted, ranked))
 
 
@@ -140,22 +146,18 @@ def ranking(scores: Mapping[str, int]) -> list[Ranked]:
 
 def lead_scores(counted: Sequence[Case], record: RunRecord) -> dict[tuple[str, int], int]:
     """Mean score of each miner by lead time over the counted cases."""
-    return _mean_scores(counted, record, _lead)
+    return _mean_scores(counted, record, _LEAD)
 
 
 def _worst(keys: Sequence[CaseKey], record: RunRecord) -> set[tuple[str, CaseKey]]:
-    faults = [fault for fault in record.faults if fault.effect == "W"]
+    """What is lost by a fault, unless a rerun has scored it since; a copy stays a copy."""
     return {
         (fault.hotkey, key)
-        for fault in faults
+        for fault in record.faults
         for key in keys
-        if fault.covers(key) and not _helped(fault, record.generations.get((fault.hotkey, key), 1))
+        if fault.effect == "W" and fault.covers(key)
+        if record.generations.get((fault.hotkey, key), 1) <= fault.generation or not helped_by_rerun(fault.code)
     }
-
-
-def _helped(fault: FaultScope, generation: int) -> bool:
-    """Whether a rerun has scored what the fault had lost; a copy stays a copy."""
-    return generation > fault.generation and helped_by_rerun(fault.code)
 
 
 def _complete_entrants(keys: Sequence[CaseKey], record: RunRecord) -> tuple[str, ...]:
@@ -176,8 +178,8 @@ def _standing(key: CaseKey, record: RunRecord, worst: set[tuple[str, CaseKey]]) 
 
 
 def _thin_leads(cases: Sequence[Case], closed: Mapping[CaseKey, Standing]) -> dict[CaseKey, Standing]:
-    total = _weights(cases, _lead)
-    kept = _weights([case for case in cases if closed[case.key] == COUNTED], _lead)
+    total = _weights(cases, _LEAD)
+    kept = _weights([case for case in cases if closed[case.key] == COUNTED], _LEAD)
     lost = {key.lead_time_hours: state for key, state in closed.items() if state.state == "void"}
     thin = {lead for lead in total if kept[lead] < LEAD_COVERAGE * total[lead]}
     return {
@@ -185,12 +187,6 @@ def _thin_leads(cases: Sequence[Case], closed: Mapping[CaseKey, Standing]) -> di
         for key, state in closed.items()
         if state == COUNTED and key.lead_time_hours in thin
     }
-
-
-def _coverage(groups: Sequence[Group], cases: Sequence[Case], counted: Sequence[Case]) -> Fraction:
-    total, kept = _weights(cases, _group), _weights(counted, _group)
-    covered = sum(group.weight * Fraction(kept[group.name], total[group.name]) for group in groups)
-    return Fraction(covered) / sum(group.weight for group in groups)
 
 
 def _outcome(coverage: Fraction, roster: Sequence[str], void: Mapping[CaseKey, str]) -> tuple[Outcome, Reason]:
@@ -202,14 +198,6 @@ def _outcome(coverage: Fraction, roster: Sequence[str], void: Mapping[CaseKey, s
         return "closed_partial", "partial"
     reasons = {_REASONS.get(code, "coverage") for code in void.values()}
     return "void", reasons.pop() if coverage == 0 and len(reasons) == 1 else "coverage"
-
-
-def _group_scores(
-    groups: Sequence[Group], cases: Sequence[Case], counted: Sequence[Case], record: RunRecord
-) -> dict[tuple[str, str], int]:
-    total, kept = _weights(cases, _group), _weights(counted, _group)
-    whole = {group.name for group in groups if kept[group.name] >= GROUP_COVERAGE * total[group.name]}
-    return _mean_scores([case for case in counted if case.group in whole], record, _group)
 
 
 def _round_scores(
@@ -240,11 +228,3 @@ def _weights(cases: Iterable[Case], part: Callable[[Case], Part]) -> Counter[Par
     for case in cases:
         weights[part(case)] += case.weight
     return weights
-
-
-def _lead(case: Case) -> int:
-    return case.key.lead_time_hours
-
-
-def _group(case: Case) -> str:
-    return case.group

@@ -8,9 +8,9 @@ from contextlib import suppress
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from protocol.problems import MEDIA_TYPE, problem
+from protocol.problems import MEDIA_TYPE, Refusal
 
-BUSY = problem("NotReady", "the first push is always answered so", instance="/weather-commitment")
+BUSY = Refusal("NotReady", "the first push is always answered so").problem("/weather-commitment")
 
 
 class Pushes:

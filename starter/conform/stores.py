@@ -71,7 +71,7 @@ async def _no_redirect(bench: Bench, token: str) -> list[Heard]:
 
 
 def _largest(bench: Bench) -> int:
-    limits = bench.layout.size_limits()
+    limits = bench.layout.size_limits
     return max(size_cap(len(limits)), *(most for _, most in limits.values()))
 
 

@@ -18,7 +18,7 @@ from adapters.egress import Egress
 from adapters.miner_client import MinerClient
 from protocol.messages import KerchunkCompleted
 from protocol.names import job_id
-from protocol.problems import problem
+from protocol.problems import Refusal
 from protocol.receipt import CommitmentAnswer, CommitmentEntry, Receipt, TreeHead
 from tests.hostile_miner import (
     MINER,
@@ -164,7 +164,7 @@ def deep(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
-A_PROBLEM = problem("JobConflict", "another job", instance="/").body
+A_PROBLEM = Refusal("JobConflict", "another job").problem("/").body
 ANSWER_FAULTS: dict[str, tuple[Override, type[faults.Fault]]] = {
     "an unsigned 200": (unsigned(), faults.BadAnswer),
     "signed by another key": (saying({}, key=STRANGER), faults.BadAnswer),

@@ -26,7 +26,7 @@ from protocol.messages import (
     ReceiptStored,
     parse_kerchunk_answer,
 )
-from protocol.problems import Problem, Refusal, problem
+from protocol.problems import Problem, Refusal
 from tests.fuzz.mutations import HOSTILE_JSON, changed_bytes, changed_json, changed_values
 from tests.fuzz.profiles import bounded
 from tests.unit.protocol.world import CALL, COMMITMENT, LAYOUT, MINER, NONCE, NOW, logged, offer_of
@@ -57,8 +57,8 @@ KERCHUNK = {
     "not found": KerchunkNotFound(job_id=JOB),
 }
 PROBLEMS = {
-    "plain": problem("RateLimited", "slower", instance="/weather-commitment"),
-    "with a receipt": problem("CommitmentExists", "the first stands", instance="/weather-commitment", answer=logged()),
+    "plain": Refusal("RateLimited", "slower").problem("/weather-commitment"),
+    "with a receipt": Refusal("CommitmentExists", "the first stands").problem("/weather-commitment", logged()),
 }
 REQUESTS = {
     "push": CommitmentRequest(nonce=NONCE, data=OFFER),

@@ -73,7 +73,7 @@ def test_a_committed_manifest_is_judged_by_the_layout(data: st.DataObject) -> No
     except (ManifestMalformed, ManifestPathsWrong, ManifestSizesWrong, CoordinatesWrong) as fault:
         told(fault)
         return
-    limits = LAYOUT.size_limits()
+    limits = LAYOUT.size_limits
     assert {path: limits[path][0] <= size <= limits[path][1] for path, size, _ in read.objects} == dict.fromkeys(
         limits, True
     )

@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from protocol.identity import PrivateKey, require_hotkey
+from protocol.problems import Refusal
 from protocol.tokens import (
     ACCESS,
     ANSWER,
@@ -22,7 +23,6 @@ from protocol.tokens import (
     Answer,
     Call,
     Gate,
-    TokenProblem,
     check_access,
     sign_access,
     sign_answer,
@@ -44,7 +44,7 @@ GATE = Gate({MINER.hotkey: MINER.hotkey}, lambda jti, until: True)
 
 Verify = Callable[[str], object]
 KINDS: dict[str, tuple[str, str, Verify, type[Exception]]] = {
-    "request": (REQUEST, sign_request(MINER, SENT, NOW), lambda t: verify_request(t, SENT, GATE, NOW), TokenProblem),
+    "request": (REQUEST, sign_request(MINER, SENT, NOW), lambda t: verify_request(t, SENT, GATE, NOW), Refusal),
     "answer": (
         ANSWER,
         sign_answer(MINER, ANSWERED, NOW),
@@ -61,7 +61,7 @@ KINDS: dict[str, tuple[str, str, Verify, type[Exception]]] = {
         ACCESS,
         sign_access(MINER, OPENED, "1", (NOW, timedelta(hours=1))),
         lambda token: check_access(token, MINER.hotkey, CALL.job_id, NOW),
-        TokenProblem,
+        Refusal,
     ),
 }
 
@@ -153,7 +153,7 @@ def test_any_registered_32_bytes_are_a_key_that_holds_nothing(kid: bytes, signat
     assume(registrable(kid.hex()))
     header = json.dumps({"alg": "EdDSA", "typ": REQUEST, "kid": kid.hex()}).encode()
     token = f"{encoded(header)}.{encoded(BODY)}.{encoded(signature)}"
-    with pytest.raises(TokenProblem):
+    with pytest.raises(Refusal):
         verify_request(token, SENT, Gate({kid.hex(): kid.hex()}, lambda jti, until: True), NOW)
 
 

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from weather.faults import ConfigurationInvalid
 from weather.weights.apportion import BILLION, BURN, apportion, burned
 from weather.weights.pareto import ParetoSubsets
 from weather.weights.proportional import Proportional
 from weather.weights.window import Standing, Window
 from weather.weights.winner import WinnerTakesAll
 
-__all__ = ["BURN", "ParetoSubsets", "Policy", "Proportional", "WinnerTakesAll", "parse_policy", "reasons", "shares"]
+__all__ = ["BURN", "ParetoSubsets", "Policy", "Proportional", "WinnerTakesAll", "reasons", "shares"]
 
 Policy = Annotated[ParetoSubsets | WinnerTakesAll | Proportional, Field(discriminator="policy")]
-_POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
-
-
-def parse_policy(document: str | Mapping[str, Any]) -> Policy:
-    """Read a policy from JSON text or its members; ConfigurationInvalid names each parameter that is refused."""
-    try:
-        if isinstance(document, str):
-            return _POLICY.validate_json(document)
-        return _POLICY.validate_python(document)
-    except ValidationError as error:
-        refused = [
-            f"{'.'.join(map(str, each['loc']))} {each['input']!r}: {each['msg']}"
-            for each in error.errors(include_url=False)
-        ]
-        raise ConfigurationInvalid(f"weights policy refused: {'; '.join(refused)}") from error
 
 
 def shares(policy: Policy, window: Window, standings: Iterable[Standing]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from protocol import merkle
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.messages import CommitmentRequest
-from protocol.problems import problem
+from protocol.problems import Refusal
 from protocol.receipt import (
     CommitmentAnswer,
     CommitmentEntry,
@@ -96,11 +96,11 @@ class FakeValidator:
             other = commitment.model_copy(update={"salt": "00" * 32})
             return 200, receipt_of(self.key, other, self.clock).value
         if act == "is busy":
-            return 503, problem("NotReady", "later", instance="/").value
+            return 503, Refusal("NotReady", "later").problem("/").value
         if act == "refuses":
-            return 403, problem("Forbidden", "sealed", instance="/").value
+            return 403, Refusal("Forbidden", "sealed").problem("/").value
         if act == "has it":
-            return 409, problem("CommitmentExists", "the first stands", instance="/", answer=answer).value
+            return 409, Refusal("CommitmentExists", "the first stands").problem("/", answer).value
         return (201, None) if act == "signs for another" else (201, answer.value)
 
 

@@ -167,7 +167,7 @@ class Opened:
 
 def offer(call: ForecastRequestData, layout: Layout, key: PrivateKey, root: str = "5" * 64) -> CommitmentData:
     """A commitment of a miner to a call, signed."""
-    sizes = layout.size_limits().values()
+    sizes = layout.size_limits.values()
     commitment = Commitment(
         **call.identity(key.hotkey).model_dump(),
         score_spec_digest=call.score_spec_digest,

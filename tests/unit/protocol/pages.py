@@ -15,7 +15,7 @@ from protocol.facts import bits_of, fact_document, facts_digest, fault_document
 from protocol.jws import unseal
 from protocol.manifest import Manifest
 from protocol.merkle import leaf_hash, subset_proof
-from protocol.problems import PROBLEMS, problem
+from protocol.problems import PROBLEMS, Refusal
 from protocol.receipt import (
     CommitmentAnswer,
     CommitmentEntry,
@@ -93,7 +93,7 @@ def examples() -> dict[str, Any]:
     answer = messages.ForecastAnswer(job_id=CALL.job_id, status="received")
     signed = {"status": "completed", "job_id": CALL.job_id, "verification_hash": COMMITMENT.root}
     address = {"access_token": "…", "zarr_store_url": f"https://miner.example:8443/a/zarr/{CALL.job_id}/"}
-    refusal = problem("JobConflict", "the job is another run's", instance="/a/weather-forecast-request")
+    refusal = Refusal("JobConflict", "the job is another run's").problem("/a/weather-forecast-request")
     return {
         "forecast_request": {"nonce": NONCE, "data": CALL.value},
         "forecast_answer": answer.value,

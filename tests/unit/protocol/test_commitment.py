@@ -123,7 +123,7 @@ def test_other_inputs_are_refused() -> None:
 
 
 def bounds() -> tuple[int, int]:
-    limits = LAYOUT.size_limits().values()
+    limits = LAYOUT.size_limits.values()
     return sum(least for least, _ in limits), sum(greatest for _, greatest in limits)
 
 

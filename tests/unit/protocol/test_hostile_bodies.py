@@ -9,6 +9,7 @@ from protocol.commitment import Commitment
 from protocol.jws import seal
 from protocol.manifest import Manifest, most_commas, size_cap
 from protocol.messages import CommitmentRequest, JobError, KerchunkError, parse_kerchunk_answer
+from protocol.problems import Refusal
 from protocol.tokens import (
     ACCESS,
     ANSWER,
@@ -17,7 +18,6 @@ from protocol.tokens import (
     Answer,
     Call,
     Gate,
-    TokenProblem,
     verify_access,
     verify_answer,
     verify_request,
@@ -39,7 +39,7 @@ def test_a_time_beyond_the_calendar_is_a_bad_token_and_no_overflow() -> None:
         verify_access(seal(MINER, ACCESS, access), Access(MINER.hotkey, VALIDATOR.hotkey, CALL.job_id), NOW)
     request = J({**PARTIES, "jti": NONCE, "method": "POST", "path": "/a", "body_sha256": BODY_SHA256})
     gate = Gate({MINER.hotkey: MINER.hotkey}, lambda jti, until: True)
-    with pytest.raises(TokenProblem, match="iat"):
+    with pytest.raises(Refusal, match="iat"):
         verify_request(seal(MINER, REQUEST, request), Call(VALIDATOR.hotkey, "POST", "/a", b"x"), gate, NOW)
 
 

@@ -24,7 +24,7 @@ def test_the_object_set_follows_from_the_layout() -> None:
 
 
 def test_sizes_are_bounded_as_the_protocol_says() -> None:
-    limits = load_layout("0p25").size_limits()
+    limits = load_layout("0p25").size_limits
     assert limits["latitude/c/0"] == (5_768, 5_768)
     assert limits["valid_time/c/0"] == (320, 320)
     assert limits["t/zarr.json"] == (1, 65_536)

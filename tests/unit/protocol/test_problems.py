@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from protocol.problems import COMMITMENT_PROBLEMS, PROBLEMS, Problem, Refusal, problem
+from protocol.problems import COMMITMENT_PROBLEMS, PROBLEMS, Problem, Refusal
 from tests.unit.protocol.world import logged
 from weather.faults import tree
 
@@ -13,7 +13,7 @@ PATH = "/weather-commitment"
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_every_problem_of_the_closed_list_reads_back(code: str) -> None:
     answer = logged() if code == "CommitmentExists" else None
-    document = problem(code, "so", instance=PATH, found=413, expected="less", answer=answer)
+    document = Refusal(code, "so", found=413, expected="less").problem(PATH, answer)
     assert Problem.parse(document.body) == document
     assert document.type == f"urn:barograph:problem:{code}"
     assert document.status == PROBLEMS[code][0]
@@ -21,7 +21,7 @@ def test_every_problem_of_the_closed_list_reads_back(code: str) -> None:
 
 
 def test_a_conflict_carries_the_first_receipt_beside_its_own_members() -> None:
-    value = json.loads(problem("CommitmentExists", "first", instance=PATH, answer=logged()).body)
+    value = json.loads(Refusal("CommitmentExists", "first").problem(PATH, logged()).body)
     assert value["receipt"] == logged().value["receipt"]
     assert value["in_time"] is True
     assert "answer" not in value
@@ -44,7 +44,7 @@ def test_a_conflict_carries_the_first_receipt_beside_its_own_members() -> None:
     ],
 )
 def test_a_problem_beside_the_closed_list_is_refused(change: dict[str, Any]) -> None:
-    value = problem("TooLarge", "so", instance=PATH).value
+    value = Refusal("TooLarge", "so").problem(PATH).value
     with pytest.raises(ValueError):
         Problem.of_value({**value, **change})
 

@@ -10,6 +10,7 @@ import pytest
 
 from protocol.canonical import J
 from protocol.jws import seal
+from protocol.problems import Refusal
 from protocol.tokens import (
     ACCESS,
     ANSWER,
@@ -19,7 +20,6 @@ from protocol.tokens import (
     Answer,
     Call,
     Gate,
-    TokenProblem,
     check_access,
     sign_access,
     sign_answer,
@@ -75,7 +75,7 @@ def gate(**changes: object) -> Gate:
 
 
 def code_of(token: str, call: Call = REQUESTED, now: datetime = NOW, at: Gate | None = None) -> str:
-    with pytest.raises(TokenProblem) as refused:
+    with pytest.raises(Refusal) as refused:
         verify_request(token, call, at or gate(), now)
     return refused.value.code
 
@@ -178,7 +178,7 @@ def test_checks_come_in_the_order_of_the_protocol() -> None:
         (request(), "Replayed", "before"),
     ]
     for token, code, words in cases:
-        with pytest.raises(TokenProblem, match=words) as refused:
+        with pytest.raises(Refusal, match=words) as refused:
             verify_request(token, REQUESTED, used, NOW)
         assert refused.value.code == code
 
@@ -292,6 +292,6 @@ def test_a_reader_needs_a_token_of_this_miner_for_this_job_and_time() -> None:
         access(job="a51b26e1-5094-59b4-943d-47aead922984"): "Forbidden",
     }
     for token, code in refused.items():
-        with pytest.raises(TokenProblem) as problem:
+        with pytest.raises(Refusal) as problem:
             check_access(token, MINER.hotkey, CALL.job_id, NOW)
         assert problem.value.code == code

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.weather.weights.rounds import BASELINE, paid, round_of
 from weather.faults import ConfigurationInvalid
-from weather.weights.policies import Proportional, parse_policy
+from weather.weights.policies import ParetoSubsets, Proportional, WinnerTakesAll
 from weather.weights.window import (
     Window,
     counted_window,
@@ -97,10 +97,8 @@ def test_absence_is_never_better_than_the_worst_presence() -> None:
     """AT-I6: off the roster in a hard round."""
     easy, hard = round_of(0, {"a": [0.8], "b": [0.7]}, [0.1]), round_of(1, {"a": [0.0], "b": [0.2]}, [0.1])
     absent = replace(hard, scores={**hard.scores, "a": {}}, totals={k: v for k, v in hard.totals.items() if k != "a"})
-    for policy in ("pareto_subsets", "winner_takes_all", "proportional"):
-        kept, left = (
-            paid(parse_policy({"policy": policy}), Window([easy, each], BASELINE), "a", "b") for each in (hard, absent)
-        )
+    for policy in (ParetoSubsets(), WinnerTakesAll(), Proportional()):
+        kept, left = (paid(policy, Window([easy, each], BASELINE), "a", "b") for each in (hard, absent))
         assert left == kept
 
 
@@ -138,7 +136,7 @@ def test_the_vector_depends_only_on_what_was_closed_before(order: list[int], as_
     done = [replace(each, closed_at=None if each.closed_at is None else 0) for each in reversed(done)]
     one, other = (
         paid(
-            parse_policy({"policy": "pareto_subsets"}),
+            ParetoSubsets(),
             Window(counted_window(each, head(each, as_of), 28, 700_000), BASELINE),
             "a",
             "b",
