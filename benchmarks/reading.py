@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 import tempfile
 import time
@@ -23,7 +22,6 @@ from adapters.egress import Egress
 from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, ForecastReader, VerifiedManifest
 from adapters.miner_client import MinerClient, store_url
 from adapters.object_store import ObjectStore
-from adapters.transfer import AccessTokens, Transfer, TransferBudget
 from benchmarks.store_server import served
 from benchmarks.timing import Row, Table
 from benchmarks.world import LEAD_HOURS, MINER, VALID_TIME, VALIDATOR, Store, Triple, write_store
@@ -33,30 +31,31 @@ from weather.fields import Field
 from weather.sums import field_sums
 
 REPEATS = 15
-STAGES = ("transfer", "SHA-256", "keep and read back", "decode in the child", "canonical field", "sums")
+CLOCK = SystemClock()
+CALLS = MinerClient(VALIDATOR, VALIDATOR.hotkey, Egress(CLOCK, allow=(ip_network("127.0.0.0/8"),)), CLOCK)
 
 
 def tables() -> list[Table]:
     """Both sizes."""
-    return [table for grid in ("0p25", "5p625") for table in _tables(grid)]
+    return [_table(grid) for grid in ("0p25", "5p625")]
 
 
-def _tables(grid: str) -> list[Table]:
+def _table(grid: str) -> Table:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store, triples = write_store(folder / "miner", grid)
         url = stack.enter_context(served(folder / "miner"))
+        miner = RosterEntry(hotkey=MINER.hotkey, uid=None, name="bench", base_url=url, tls_sha256=None)
         objects = ObjectStore(folder / "objects")
         decoder = stack.enter_context(ChunkDecoder(objects))
-        roads = Roads(url, store, triples, objects, folder / "objects", decoder)
-        return [roads.compared(), roads.shares()]
+        return Roads(miner, store, triples, objects, folder / "objects", decoder).compared()
 
 
 @dataclass(frozen=True)
 class Roads:
     """Ways from a miner's store to sums; each pass begins with an empty object store and a warm decode child."""
 
-    url: str
+    miner: RosterEntry
     store: Store
     triples: dict[tuple[str, int], Triple]
     objects: ObjectStore
@@ -79,23 +78,13 @@ class Roads:
         title = f"{fields} fields of {self.store.layout.grid}, {megabytes:.1f} MB raw, over HTTP"
         return Table(title, "the same road without verification", rows)
 
-    def shares(self) -> Table:
-        """The verified road stage by stage, one object after the other."""
-        self._start()
-        asyncio.run(self._stages())
-        best = np.min([asyncio.run(self._stages()) for _ in range(REPEATS)], axis=0)
-        total = float(best.sum())
-        rows = [
-            Row(name, 1_000 * float(part), "ms", float(part) / total) for name, part in zip(STAGES, best, strict=True)
-        ]
-        return Table(f"stages of {self.store.layout.grid}, one after the other", "their sum", tuple(rows))
-
     def verified(self) -> float:
         """What production does for one lead."""
         manifest, started = self._start(), time.perf_counter()
-        fields = self.store.layout.fields()
-        fetched = asyncio.run(self._reader().fetch_lead(self._forecast(), manifest.sha256, fields, LEAD_HOURS))
-        for chunk in fetched.chunks:
+        reading = ForecastReader(CALLS, self.objects).fetch_lead(
+            self._forecast(), manifest.sha256, self.store.layout.fields(), LEAD_HOURS
+        )
+        for chunk in asyncio.run(reading).chunks:
             self._score(self.decoder.decode_field(self.store.layout, chunk, VALID_TIME))
         return time.perf_counter() - started
 
@@ -103,7 +92,7 @@ class Roads:
         """The same requests, files and child, without a digest or a look at the values."""
         self._start()
         started = time.perf_counter()
-        entries = asyncio.run(self._gets(self._keep))
+        entries = asyncio.run(self._gets(lambda entry, body: self.objects.put_proved(body, entry.sha256)))
         for field, entry in entries.items():
             kept = (self.folder / "bytes" / entry.sha256[:2] / entry.sha256).read_bytes()
             self._score(self._field(field, self.decoder.decode_bytes(kept, "pcodec", self.store.layout.raw_bytes)))
@@ -120,41 +109,11 @@ class Roads:
             self._score(self._field(field, values.tobytes()))
         return time.perf_counter() - started
 
-    async def _stages(self) -> np.ndarray:
-        spent = np.zeros(len(STAGES))
-        tokens = AccessTokens(lambda: self._calls().access_token(self._miner(), self.store.commitment.job_id))
-        async with self._calls().egress.client(store_url(self._miner(), self.store.commitment.job_id)) as client:
-            transfer = Transfer(client, tokens, asyncio.Semaphore(PARALLEL_GETS), TransferBudget())
-            await tokens.current()
-            for field, entry in self._entries().items():
-                started = time.perf_counter()
-                body = await transfer.fetch_object(entry)
-                spent += self._after_transfer(field, entry, body, started)
-        return spent
-
-    def _after_transfer(self, field: tuple[str, int], entry: Entry, body: bytes, started: float) -> np.ndarray:
-        at = [started, time.perf_counter()]
-        shutil.rmtree(self.folder)
-        at.append(time.perf_counter())
-        self.objects.put_proved(body, entry.sha256)
-        self.objects.get(entry.sha256)
-        at.append(time.perf_counter())
-        raw = self.decoder.decode_bytes(body, "pcodec", self.store.layout.raw_bytes)
-        at.append(time.perf_counter())
-        forecast = self._field(field, raw)
-        at.append(time.perf_counter())
-        self._score(forecast)
-        at.append(time.perf_counter())
-        hashlib.sha256(body).hexdigest()
-        at.append(time.perf_counter())
-        transfer, _, keep, decode, canonical, sums, digest = np.diff(at)
-        return np.array([transfer - digest, 2 * digest, keep - digest, decode, canonical, sums])
-
     async def _gets(self, take: Callable[[Entry, bytes], None]) -> dict[tuple[str, int], Entry]:
-        miner, job_id, slots = self._miner(), self.store.commitment.job_id, asyncio.Semaphore(PARALLEL_GETS)
-        entries = self._entries()
-        async with self._calls().egress.client(store_url(miner, job_id)) as client:
-            headers = {"Authorization": f"Bearer {await self._calls().access_token(miner, job_id)}"}
+        job_id, slots, layout = self.store.commitment.job_id, asyncio.Semaphore(PARALLEL_GETS), self.store.layout
+        entries = {field: self.store.manifest.entry(layout.chunk_path(*field, LEAD_HOURS)) for field in layout.fields()}
+        async with CALLS.egress.client(store_url(self.miner, job_id)) as client:
+            headers = {"Authorization": f"Bearer {await CALLS.access_token(self.miner, job_id)}"}
 
             async def get(entry: Entry) -> None:
                 async with slots:
@@ -164,9 +123,6 @@ class Roads:
             await asyncio.gather(*map(get, entries.values()))
         return entries
 
-    def _keep(self, entry: Entry, body: bytes) -> None:
-        self.objects.put_proved(body, entry.sha256)
-
     def _field(self, field: tuple[str, int], raw: bytes) -> Field:
         grid = self.store.layout.grid_value
         return Field.of(grid, *field, VALID_TIME, np.frombuffer(raw, "<f4").reshape(grid.shape))
@@ -175,13 +131,9 @@ class Roads:
         one = self.triples[forecast.variable, forecast.level]
         field_sums(forecast, one.truth, one.climatology)
 
-    def _entries(self) -> dict[tuple[str, int], Entry]:
-        layout = self.store.layout
-        return {field: self.store.manifest.entry(layout.chunk_path(*field, LEAD_HOURS)) for field in layout.fields()}
-
     def _start(self) -> VerifiedManifest:
         shutil.rmtree(self.folder, ignore_errors=True)
-        return asyncio.run(self._reader().verify_manifest(self._forecast()))
+        return asyncio.run(ForecastReader(CALLS, self.objects).verify_manifest(self._forecast()))
 
     def _manifest_seconds(self) -> float:
         started = time.perf_counter()
@@ -195,15 +147,5 @@ class Roads:
         road()
         return sum(sum(process.cpu_times()[:2]) for process in ours) - before
 
-    def _reader(self) -> ForecastReader:
-        return ForecastReader(self._calls(), self.objects)
-
-    def _calls(self) -> MinerClient:
-        egress = Egress(SystemClock(), allow=(ip_network("127.0.0.0/8"),))
-        return MinerClient(VALIDATOR, VALIDATOR.hotkey, egress, egress.clock)
-
     def _forecast(self) -> CommittedForecast:
-        return CommittedForecast(self._miner(), self.store.commitment, self.store.layout)
-
-    def _miner(self) -> RosterEntry:
-        return RosterEntry(hotkey=MINER.hotkey, uid=None, name="bench", base_url=self.url, tls_sha256=None)
+        return CommittedForecast(self.miner, self.store.commitment, self.store.layout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,47 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adapters.clock import SystemClock
+from adapters.http_service import bound
 from benchmarks.world import MINER, VALIDATOR
 from protocol.commitment import Commitment
 from protocol.messages import KerchunkCompleted
 from protocol.tokens import Access, Answer, sign_access, sign_answer
-
-CLOCK = SystemClock()
-
-
-class MinerStore:
-    """Gives tokens, and the bytes to whoever asks."""
-
-    def __init__(self, folder: Path) -> None:
-        self._objects = folder / "objects"
-        self._commitment = Commitment.parse((folder / "commitment.json").read_bytes())
-        self._tokens = count()
-
-    def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/weather-kerchunk-request", self.kerchunk, methods=["POST"]),
-                Route("/zarr/{job_id}/{path:path}", self.get),
-            ]
-        )
-
-    async def kerchunk(self, request: Request) -> Response:
-        nonce = json.loads(await request.body())["nonce"]
-        job = self._commitment.job_id
-        access = Access(MINER.hotkey, VALIDATOR.hotkey, job)
-        completed = KerchunkCompleted(
-            job_id=job,
-            access_token=sign_access(MINER, access, str(next(self._tokens)), (CLOCK.now(), timedelta(hours=1))),
-            zarr_store_url=f"http://{request.headers['host']}/zarr/{job}/",
-            verification_hash=self._commitment.root,
-            commitment=self._commitment.value,
-            signature=self._commitment.sign(MINER),
-        )
-        token = sign_answer(MINER, Answer(VALIDATOR.hotkey, nonce, 200, completed.body), CLOCK.now())
-        return Response(completed.body, headers={"Barograph-Answer": token}, media_type="application/json")
-
-    async def get(self, request: Request) -> Response:
-        return Response((self._objects / request.path_params["path"]).read_bytes())
 
 
 @contextmanager
@@ -74,16 +37,37 @@ def served(folder: Path) -> Generator[str]:
             server.terminate()
 
 
-def main() -> None:
-    # the protocol by its number: only then asyncio switches Nagle's delay off
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        sys.stdout.write(f"{listener.getsockname()[1]}\n")
-        sys.stdout.flush()
-        config = uvicorn.Config(MinerStore(Path(sys.argv[1])).app(), log_level="error", lifespan="off", ws="none")
-        uvicorn.Server(config).run(sockets=[listener])
+def store_app(folder: Path) -> Starlette:
+    """Gives tokens, and the bytes to whoever asks."""
+    commitment, clock, tokens = Commitment.parse((folder / "commitment.json").read_bytes()), SystemClock(), count()
+    job = commitment.job_id
+
+    async def kerchunk(request: Request) -> Response:
+        nonce, access = json.loads(await request.body())["nonce"], Access(MINER.hotkey, VALIDATOR.hotkey, job)
+        completed = KerchunkCompleted(
+            job_id=job,
+            access_token=sign_access(MINER, access, str(next(tokens)), (clock.now(), timedelta(hours=1))),
+            zarr_store_url=f"http://{request.headers['host']}/zarr/{job}/",
+            verification_hash=commitment.root,
+            commitment=commitment.value,
+            signature=commitment.sign(MINER),
+        )
+        token = sign_answer(MINER, Answer(VALIDATOR.hotkey, nonce, 200, completed.body), clock.now())
+        return Response(completed.body, headers={"Barograph-Answer": token}, media_type="application/json")
+
+    async def get(request: Request) -> Response:
+        return Response((folder / "objects" / request.path_params["path"]).read_bytes())
+
+    routes = [
+        Route("/weather-kerchunk-request", kerchunk, methods=["POST"]),
+        Route("/zarr/{job_id}/{path:path}", get),
+    ]
+    return Starlette(routes=routes)
 
 
 if __name__ == "__main__":
-    main()
+    with bound("127.0.0.1", 0) as listener:
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        config = uvicorn.Config(store_app(Path(sys.argv[1])), log_level="error", lifespan="off", ws="none")
+        uvicorn.Server(config).run(sockets=[listener])

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
+from miner.store_writer import StoreWriter
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.layout import Layout, load_layout
 from protocol.manifest import Manifest
 from protocol.messages import StoreIdentity
 from protocol.names import job_id, run_id
-from protocol.store import array_metadata, coordinate_chunks, root_metadata
 from weather.fields import Field
 from weather.grids import Grid
 
@@ -29,7 +25,6 @@ LEAD_HOURS = 24
 VALID_TIME = T0 + timedelta(hours=LEAD_HOURS)
 LEVELS = {"5p625": [50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000], "0p25": [250, 500, 700, 850]}
 NAMES = {"5p625": {"2t", "10u", "10v", "msl", "t", "u", "v", "q", "z"}, "0p25": {"2t", "t"}}
-PCODEC = ChunkConfig(compression_level=8)
 
 
 @dataclass(frozen=True)
@@ -43,9 +38,8 @@ class Triple:
 
 @dataclass(frozen=True)
 class Store:
-    """One lead of a forecast in a folder, with its commitment."""
+    """One lead of a forecast."""
 
-    folder: Path
     layout: Layout
     commitment: Commitment
     manifest: Manifest
@@ -77,30 +71,12 @@ def triple(grid: Grid, seed: int, variable: str = "t", level: int = 500) -> Trip
 
 def write_store(folder: Path, grid: str) -> tuple[Store, dict[tuple[str, int], Triple]]:
     """A store of one lead, and what its fields are scored against."""
-    layout = one_lead_layout(grid)
+    layout, run = one_lead_layout(grid), run_id(T0)
     triples = {
         (name, level): triple(layout.grid_value, seed, name, level)
         for seed, (name, level) in enumerate(layout.fields())
     }
-    objects = {layout.chunk_path(*field, LEAD_HOURS): packed(one.forecast.values) for field, one in triples.items()}
-    objects |= coordinate_chunks(layout, T0)
-    objects |= {f"{name}/zarr.json": array_metadata(layout, name) for name in layout.array_names()}
-    identity = _identity(layout)
-    objects["zarr.json"] = root_metadata(identity)
-    listed = ((path, len(body), hashlib.sha256(body).hexdigest()) for path, body in objects.items())
-    manifest = Manifest.build(identity.job_id, listed)
-    commitment = _commitment(identity, manifest)
-    _write(folder, {**objects, "manifest.json": manifest.canonical}, commitment)
-    return Store(folder, layout, commitment, manifest), triples
-
-
-def packed(values: np.ndarray) -> bytes:
-    return standalone.simple_compress(values.ravel(), PCODEC)
-
-
-def _identity(layout: Layout) -> StoreIdentity:
-    run = run_id(T0)
-    return StoreIdentity(
+    identity = StoreIdentity(
         network="bench",
         run_id=run,
         job_id=job_id("bench", run, MINER.hotkey),
@@ -109,24 +85,18 @@ def _identity(layout: Layout) -> StoreIdentity:
         grid=layout.grid,
         layout_digest=layout.digest,
     )
-
-
-def _commitment(identity: StoreIdentity, manifest: Manifest) -> Commitment:
-    members: dict[str, Any] = {
+    writer = StoreWriter(folder / "objects", layout)
+    writer.write_lead(LEAD_HOURS, {field: one.forecast.values for field, one in triples.items()})
+    manifest = writer.finish(identity)
+    writer.publish()
+    commitment = Commitment(
         **identity.model_dump(),
-        "score_spec_digest": "2" * 64,
-        "input_data_hash": None,
-        "root": manifest.root,
-        "object_count": manifest.object_count,
-        "total_bytes": manifest.total_bytes,
-        "salt": "4" * 64,
-    }
-    return Commitment(**members)
-
-
-def _write(folder: Path, objects: dict[str, bytes], commitment: Commitment) -> None:
-    for path, body in objects.items():
-        target = folder / "objects" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(body)
-    (folder / "commitment.json").write_text(json.dumps(commitment.value))
+        score_spec_digest="2" * 64,
+        input_data_hash=None,
+        root=manifest.root,
+        object_count=manifest.object_count,
+        total_bytes=manifest.total_bytes,
+        salt="4" * 64,
+    )
+    (folder / "commitment.json").write_bytes(commitment.canonical)
+    return Store(layout, commitment, manifest), triples
