@@ -19,6 +19,7 @@ from adapters.catalog import Catalog
 from adapters.ledger import audits, facts, log, runs, secrets
 from adapters.ledger.audits import Committed, FieldCase
 from adapters.ledger.engine import Ledger
+from adapters.ledger.rows import insert_if_absent, rows_of
 from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.values import FaultRecord
 from adapters.object_store import ObjectStore
@@ -48,7 +49,7 @@ class LedgerAuditRecords:
             sealed = log.entry_of(session, run_id, "run_sealed")
             if secret is None or sealed is None:
                 return AuditsDue(audits=(), next_at=None)
-            ended = {AuditKey(hotkey=row.hotkey, number=row.number) for row in audits.audits_of(session, run_id)}
+            ended = {AuditKey(hotkey=row.hotkey, number=row.number) for row in rows_of(session, AuditRow, run_id)}
             committed = audits.committed_in_time(session, run_id)
         schedule = _Schedule(request.run, secret, parse_stamp(sealed["recorded_at"]), request.at)
         left = [one for one in schedule.of(committed) if one.key not in ended.union(request.open)]
@@ -60,14 +61,15 @@ class LedgerAuditRecords:
         loss = _Loss(request, self._store, self._catalog) if request.faults else None
         with self._ledger.begin() as session:
             runs.changed_run(session, request.run.run_id)
-            row = audits.record_audit(session, _row(request))
+            row, _ = insert_if_absent(session, _row(request), ())
             lost = self._settle(session, request, loss) if loss and row.outcome == "failed" else []
         instruments.FAULTS_RECORDED.tally(lost, "code", "cause")
         return AuditRecorded.model_validate({"outcome": row.outcome, "settled": len(lost)})
 
     def _settle(self, session: Session, request: RecordAudit, loss: _Loss) -> list[FaultRecord]:
         run_id, hotkey = request.run.run_id, request.audit.hotkey
-        often = audits.failed_audits(session, run_id, hotkey) >= FAILED_AUDITS_THAT_SETTLE
+        ended = [row.outcome for row in rows_of(session, AuditRow, run_id) if row.hotkey == hotkey]
+        often = ended.count("failed") >= FAILED_AUDITS_THAT_SETTLE
         open_cases = audits.without_score(session, run_id, hotkey, loss.not_kept(everything=often))
         lost = [loss.fault(case) for case in open_cases]
         facts.record_faults(session, lost)

@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 
 from activities.messages.base import FaultNote
 from activities.messages.run import Aggregated, CloseRun, ForecastRunResult, Run
-from adapters.ledger import facts, responses, runs
-from adapters.ledger.run_record import run_record
+from adapters.ledger import facts, runs
+from adapters.ledger.facts import run_record
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.runs import MinerResponseRow
 from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
 from protocol.facts import facts_digest, faults_digest
 from protocol.weights import BASELINE
@@ -112,7 +114,7 @@ def _whole_run(fault: FaultRecord) -> bool:
 
 def _result(session: Session, run: Run) -> ForecastRunResult:
     stored = runs.changed_run(session, run.run_id)
-    verified = [row for row in responses.responses_of(session, run.run_id) if row.manifest_digest]
+    verified = [row for row in rows_of(session, MinerResponseRow, run.run_id) if row.manifest_digest]
     kept = ("run_id", "outcome", "outcome_reason", "coverage", "facts_digest", "faults_digest")
     return ForecastRunResult.model_validate(
         {name: getattr(stored, name) for name in kept}

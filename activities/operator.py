@@ -14,7 +14,7 @@ from activities.messages.operator import Intervene, Intervened, InterventionRece
 from adapters.catalog import Catalog
 from adapters.ledger import commitments, interventions, runs
 from adapters.ledger.engine import Ledger
-from adapters.ledger.run_record import run_record
+from adapters.ledger.facts import run_record
 from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from adapters.object_store import ObjectStore
 from protocol.canonical import J

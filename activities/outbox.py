@@ -19,7 +19,7 @@ from adapters.catalog import Catalog
 from adapters.clock import Clock
 from adapters.ledger import facts, outbox, roster, runs
 from adapters.ledger.engine import Ledger
-from adapters.ledger.run_record import run_record
+from adapters.ledger.facts import run_record
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import RoundScoreRow, ScoreFactRow
 from adapters.ledger.values import RecordedCommitment

@@ -13,7 +13,7 @@ from activities import attempts
 from activities.messages.run import MinerDeregistered
 from activities.messages.weights import Epoch, EpochStep, OverdueSettled, RegistryCompared
 from activities.overdue import OverdueRounds
-from adapters.ledger.registry_observations import observe, unannounced
+from adapters.ledger.roster import observe, unannounced
 from protocol.registry import Registry
 
 

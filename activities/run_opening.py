@@ -106,10 +106,7 @@ class LedgerRunOpening:
         with self._ledger.begin() as session:
             if runs.changed_run(session, request.run.run_id).roster_digest is None:
                 facts.record_faults(session, [self._excluded(request.run, entry) for entry in admitted.excluded])
-            rows = roster.freeze_roster(session, request.run.run_id, admitted.entries, admitted.digest)
-            entries = tuple(
-                RosterEntry(**{name: getattr(row, name) for name in RosterEntry.model_fields}) for row in rows
-            )
+            entries = tuple(roster.freeze_roster(session, request.run.run_id, admitted.entries, admitted.digest))
         frozen = Admitted(entries, ())
         return Roster(
             entries=documents.put(self._store, frozen.document),

@@ -20,7 +20,7 @@ from activities.messages.weights import (
     WeightsEpochInput,
 )
 from adapters.clock import Clock
-from adapters.ledger import registry_observations, weights
+from adapters.ledger import roster, weights
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.object_store import ObjectStore
@@ -141,7 +141,7 @@ class LedgerWeights:
         classes = {hotkey: name for name, members in scheduled.identity_classes.items() for hotkey in members}
         standings = [
             Standing(hotkey, _seconds(since), entry.get(hotkey), classes.get(hotkey))
-            for hotkey, since in registry_observations.registered(session, network).items()
+            for hotkey, since in roster.registered(session, network).items()
         ]
         return tuple(sorted(standings, key=lambda standing: standing.seniority))
 

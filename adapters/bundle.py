@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 from adapters.catalog import Catalog
 from adapters.dossier import run_leaves, run_log
 from adapters.ledger import log
-from adapters.ledger.audits import audits_of
 from adapters.ledger.commitments import commitments_of
 from adapters.ledger.facts import facts_of, faults_of
 from adapters.ledger.roster import roster_of
+from adapters.ledger.rows import columns_of, rows_of
 from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
@@ -34,7 +34,6 @@ from protocol.facts import fact_document, fault_document, in_force
 from protocol.identity import PrivateKey
 from protocol.messages import ForecastRequestData
 from protocol.names import format_stamp
-from protocol.registry import RosterEntry
 from protocol.weights import WeightInputs
 from weather.faults import PrerequisiteMissing
 from weather.weights.window import RoundState
@@ -64,10 +63,7 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
     call, deadline = ForecastRequestData.parse(archive.store.get(run.call_document)), run.commit_deadline
     assert deadline is not None
     head = log.signed_head(session, archive.key, run.network, archive.now)
-    entries = [
-        RosterEntry(**{name: getattr(row, name) for name in RosterEntry.model_fields})
-        for row in roster_of(session, run_id)
-    ]
+    entries, total, group, lead = roster_of(session, run_id), RoundScoreRow, GroupScoreRow, LeadScoreRow
     accepted = [one for one in commitments_of(session, run_id) if in_time(one.received_at, deadline)]
     bundle = RoundBundle.of_value(
         {
@@ -84,9 +80,9 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
             "outcome": run.outcome,
             "reason": run.outcome_reason,
             "coverage": run.coverage,
-            "scores": _rows(session, run_id, RoundScoreRow.hotkey, RoundScoreRow.score_nano, RoundScoreRow.rank),
-            "groups": _rows(session, run_id, GroupScoreRow.hotkey, GroupScoreRow.group_name, GroupScoreRow.score_nano),
-            "leads": _rows(session, run_id, LeadScoreRow.hotkey, LeadScoreRow.lead_hours, LeadScoreRow.score_nano),
+            "scores": columns_of(session, run_id, total.hotkey, total.score_nano, total.rank),
+            "groups": columns_of(session, run_id, group.hotkey, group.group_name, group.score_nano),
+            "leads": columns_of(session, run_id, lead.hotkey, lead.lead_hours, lead.score_nano),
             "vectors": _vectors(session, run_id),
         }
     )
@@ -101,7 +97,7 @@ def _audits(archive: Archive, run: ForecastRunRow, accepted: Mapping[str, str]) 
         return []
     secret = AuditSecret(bytes.fromhex(closed["audit_secret"]))
     paths = archive.catalog.pinned_layout(run.grid, run.layout_digest).object_set()
-    rows = sorted(audits_of(archive.session, run.run_id), key=lambda row: (row.hotkey, row.number))
+    rows = rows_of(archive.session, AuditRow, run.run_id)
     return [_audit(row, AuditPlan(secret, row.hotkey, accepted[row.hotkey]), paths) for row in rows]
 
 
@@ -114,11 +110,6 @@ def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
         "objects": list(plan.objects(row.number, len(paths))),
         "failed": sorted({paths.index(fault["path"]) for fault in row.faults}),
     }
-
-
-def _rows(session: Session, run_id: str, *columns: Any) -> list[list[Any]]:
-    chosen = select(*columns).where(columns[0].class_.run_id == run_id)
-    return sorted(list(row) for row in session.execute(chosen))
 
 
 def _vectors(session: Session, run_id: str) -> list[dict[str, Any]]:

@@ -18,8 +18,7 @@ from adapters.clock import Clock, SystemClock
 from adapters.dossier_file import write_archive
 from adapters.ledger import log
 from adapters.ledger.commitments import commitment_of, head_of
-from adapters.ledger.facts import facts_of, faults_of
-from adapters.ledger.run_record import run_record
+from adapters.ledger.facts import facts_of, faults_of, run_record
 from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import CommitmentRow, LogLeafRow, ReceiptRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow

@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy import CheckConstraint, ForeignKey, Text, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from adapters.ledger.insertion import insert_if_absent
+from adapters.ledger.rows import insert_if_absent
 from miner.database import Database, MinerRow
 from protocol.messages import CommitmentData, ForecastRequestData
 from weather.faults import LedgerConflict

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Dialect, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from adapters.ledger.insertion import insert_if_absent
+from adapters.ledger.rows import insert_if_absent
 from miner.database import Database, MinerRow
 from protocol.log import SignedHead
 

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.commitments import commitments_of
 from adapters.ledger.log import append_leaf
-from adapters.ledger.roster import roster_of
+from adapters.ledger.rows import rows_of
 from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.commitments import IngressMarkRow, LastWordRow
+from adapters.ledger.tables.runs import RosterRow
 from protocol.receipt import DeadlineMoved
 
 MARK_EVERY = timedelta(seconds=10)
@@ -55,7 +56,7 @@ def unproved(session: Session, run_id: str, since: datetime) -> list[str]:
         LastWordRow.run_id == run_id, LastWordRow.at >= since, LastWordRow.cause.in_(("miner", "policy"))
     )
     proved = committed | set(session.scalars(chosen))
-    return [row.hotkey for row in roster_of(session, run_id) if row.hotkey not in proved]
+    return [row.hotkey for row in rows_of(session, RosterRow, run_id) if row.hotkey not in proved]
 
 
 def move_deadline(session: Session, run_id: str, to: datetime, at: datetime) -> None:

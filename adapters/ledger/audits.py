@@ -1,4 +1,4 @@
-"""Retention audits as they ended, and the cases that nothing has settled yet."""
+"""What retention audits ask of the ledger: who committed in time, and which cases nothing has settled yet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from adapters.ledger.insertion import insert_if_absent
-from adapters.ledger.tables.commitments import AuditRow, CommitmentRow
+from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
 from adapters.ledger.tables.scores import ScoreFactRow
 
@@ -39,22 +38,6 @@ def committed_in_time(session: Session, run_id: str) -> list[Committed]:
         Committed(row.hotkey, row.commitment_digest, row.commitment["object_count"], store)
         for row, store in session.execute(chosen)
     ]
-
-
-def record_audit(session: Session, row: AuditRow) -> AuditRow:
-    """Insert if absent; again: the first record."""
-    return insert_if_absent(session, row, ())[0]
-
-
-def audits_of(session: Session, run_id: str) -> list[AuditRow]:
-    """All audits that ended."""
-    chosen = select(AuditRow).where(AuditRow.run_id == run_id)
-    return list(session.scalars(chosen.order_by(AuditRow.due, AuditRow.hotkey, AuditRow.number)))
-
-
-def failed_audits(session: Session, run_id: str, hotkey: str) -> int:
-    """How many audits of a miner failed in a run."""
-    return sum(1 for row in audits_of(session, run_id) if row.hotkey == hotkey and row.outcome == "failed")
 
 
 def without_score(session: Session, run_id: str, hotkey: str, cases: Iterable[FieldCase]) -> list[FieldCase]:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.commitments import leaf_order
-from adapters.ledger.insertion import absent, insert_if_absent
+from adapters.ledger.rows import absent, insert_if_absent
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow, ScoreFactRow
 from adapters.ledger.tables.weights import HistoricalWeightRow

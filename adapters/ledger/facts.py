@@ -1,4 +1,4 @@
-"""Score facts and fault records: written once, never changed."""
+"""Score facts and fault records, written once and never changed; and what they say of how a run closes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, inspect, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from adapters.ledger.insertion import absent
+from adapters.ledger.roster import roster_of
+from adapters.ledger.rows import absent
 from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
 from adapters.ledger.values import FaultRecord, ScoreFact
-from protocol.facts import fact_document, fault_document
+from protocol.facts import Scored, fact_document, fault_document
+from protocol.facts import run_record as record_of
+from weather.cases import CaseKey
 from weather.faults import LedgerConflict
+from weather.round_score import FaultScope, RunRecord
 
 V = TypeVar("V", ScoreFact, FaultRecord)
 Kind = type[ScoreFactRow] | type[FaultRecordRow]
@@ -52,6 +56,20 @@ def faults_of(session: Session, run_id: str) -> list[FaultRecord]:
     )
 
 
+def run_record(session: Session, run_id: str, *of_facts: ColumnElement[bool]) -> RunRecord:
+    """Facts in force and all faults of a run, without a member of the roster that declined a hindcast."""
+    of_run = [ScoreFactRow.run_id == run_id, *of_facts]
+    scored = _rows(session, ScoreFactRow, of_run, ScoreFactRow.truth_version, ScoreFactRow.score)
+    evidence = (FaultRecordRow.effect, FaultRecordRow.code, FaultRecordRow.recorded_at)
+    found = _rows(session, FaultRecordRow, [FaultRecordRow.run_id == run_id], *evidence)
+    faults = sorted(found, key=lambda row: row.recorded_at)
+    return record_of(
+        [row.hotkey for row in roster_of(session, run_id)],
+        (Scored(row.hotkey, _case(row), row.generation, row.truth_version, row.score) for row in scored),
+        [FaultScope(row.hotkey, _case(row), row.effect, row.code, row.generation) for row in faults],
+    )
+
+
 def _record(session: Session, kind: Kind, values: Sequence[V], document: Callable[[V], bytes]) -> None:
     digests = {hashlib.sha256(document(value)).hexdigest(): value for value in values}
     if not digests:
@@ -79,3 +97,18 @@ def _stored(session: Session, kind: Kind, value: type[V], *where: ColumnElement[
     return [
         value.model_validate(row) for row in session.execute(chosen.order_by(*inspect(kind).primary_key)).mappings()
     ]
+
+
+def _rows(
+    session: Session,
+    kind: Kind,
+    where: list[ColumnElement[bool]],
+    *more: InstrumentedAttribute[Any],
+) -> list[Any]:
+    case = (kind.hotkey, kind.pass_, kind.lead_hours, kind.variable, kind.level, kind.region, kind.generation)
+    chosen = select(*case, *more).where(*where)
+    return list(session.execute(chosen.order_by(*inspect(kind).primary_key)))
+
+
+def _case(row: Row[Any]) -> CaseKey:
+    return CaseKey(row.pass_, row.lead_hours, row.variable, row.level, row.region)

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from adapters.ledger import facts, jobs, responses, roster, runs
+from adapters.ledger import facts, responses, runs
 from adapters.ledger.events import Change, record_event
 from adapters.ledger.log import append_leaf
+from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.commitments import CommitmentRow
-from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
+from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow, MinerResponseRow, RosterRow, ScoringJobRow
 from adapters.ledger.transitions import JOB, RERUN
 from adapters.ledger.values import FaultRecord, ResponseStep
 from protocol.receipt import Intervention
@@ -32,12 +33,12 @@ def interventions_of(session: Session, workflow_id: str) -> list[InterventionRow
 def next_generation(session: Session, run_id: str, known: list[InterventionRow]) -> int:
     """Above that of all that is recorded or was promised to a rerun."""
     used = [row.generation for row in known if row.state == "acted" and row.verb not in ("hold", "release")]
-    return 1 + max([*used, *(job.generation for job in jobs.jobs_of(session, run_id))], default=1)
+    return 1 + max([*used, *(job.generation for job in rows_of(session, ScoringJobRow, run_id))], default=1)
 
 
 def run_state(session: Session, run: ForecastRunRow, at: datetime, known: list[InterventionRow]) -> RunState:
     """The run as it stands, apart from its facts and faults."""
-    started = jobs.jobs_of(session, run.run_id)
+    started = rows_of(session, ScoringJobRow, run.run_id)
     running = {job.lead_hours for job in started if JOB[job.status]}
     return RunState(
         closed=run.outcome is not None,
@@ -84,7 +85,7 @@ def _miners(session: Session, run: ForecastRunRow, known: list[InterventionRow])
     chosen = select(CommitmentRow.hotkey, CommitmentRow.received_at).where(CommitmentRow.run_id == run.run_id)
     in_time = {hotkey for hotkey, at in session.execute(chosen) if run.commit_deadline and at <= run.commit_deadline}
     again = {row.answer["hotkey"] for row in known if row.answer["commitment"]}
-    status = {row.hotkey: row.status for row in responses.responses_of(session, run.run_id)}
+    status = {row.hotkey: row.status for row in rows_of(session, MinerResponseRow, run.run_id)}
 
     def state(hotkey: str) -> MinerState:
         if status.get(hotkey) == "verified_manifest_store_opened":
@@ -93,7 +94,7 @@ def _miners(session: Session, run: ForecastRunRow, known: list[InterventionRow])
             return "working"
         return "absent" if hotkey not in in_time else "spent" if hotkey in again else "failed"
 
-    return {row.hotkey: state(row.hotkey) for row in roster.roster_of(session, run.run_id)}
+    return {row.hotkey: state(row.hotkey) for row in rows_of(session, RosterRow, run.run_id)}
 
 
 def _begin_again(session: Session, run: ForecastRunRow, row: InterventionRow, done: Effect) -> None:

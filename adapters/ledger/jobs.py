@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
@@ -47,12 +46,6 @@ def reach_job(session: Session, step: JobStep) -> None:
     row = session.get(ScoringJobRow, key)
     if row is None or step.to in transitions.JOB[row.status]:
         advance_job(session, step)
-
-
-def jobs_of(session: Session, run_id: str) -> list[ScoringJobRow]:
-    """The jobs of a run in order of their key."""
-    order = (ScoringJobRow.score_type, ScoringJobRow.lead_hours, ScoringJobRow.generation)
-    return list(session.scalars(select(ScoringJobRow).where(ScoringJobRow.run_id == run_id).order_by(*order)))
 
 
 _KEY = {"run_id", "score_type", "lead_hours", "generation"}

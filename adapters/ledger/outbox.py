@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.rows import insert_if_absent, locked
 from adapters.ledger.tables.runs import ForecastRunRow, OutboxRow
 from protocol.canonical import J
 from protocol.round_backend import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
@@ -51,12 +50,6 @@ def verify_again(session: Session, step: ResponseStep) -> None:
     transitions.require(transitions.RERUN, f"miner {step.hotkey}", row.status, step.to)
     _write(row, step)
     _report(session, run, row.status_ordinal, step)
-
-
-def responses_of(session: Session, run_id: str) -> list[MinerResponseRow]:
-    """The rows of a run, by hotkey."""
-    chosen = select(MinerResponseRow).where(MinerResponseRow.run_id == run_id)
-    return list(session.scalars(chosen.order_by(MinerResponseRow.hotkey)))
 
 
 def _writes(status: str, to: str) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from adapters.ledger.insertion import absent
+from adapters.ledger.rows import absent
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, TombstoneRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow
 from adapters.object_store import Stored

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
-from adapters.ledger.events import Change, event_id, record_event
-from adapters.ledger.insertion import insert_if_absent, locked
-from adapters.ledger.tables.runs import EventRow, ForecastRunRow, RunTransitionRow
+from adapters.ledger.events import Change, record_event
+from adapters.ledger.rows import insert_if_absent, locked
+from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import Closing, NewRun, Window
 from weather.faults import LedgerConflict
@@ -63,9 +63,7 @@ def reach_run(session: Session, run_id: str, to: str, reason: str, at: datetime)
 def record_cancelled(session: Session, run_id: str, at: datetime) -> None:
     """Tell once that the run's workflow was cancelled; the row stays, and a restart adopts it."""
     run = changed_run(session, run_id)
-    change = Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"})
-    if session.get(EventRow, event_id(change)) is None:
-        record_event(session, run, change)
+    record_event(session, run, Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"}))
 
 
 def set_window(session: Session, run_id: str, window: Window) -> ForecastRunRow:

@@ -12,8 +12,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
-from adapters.ledger.events import Change, event_row
-from adapters.ledger.insertion import insert_if_absent, locked
+from adapters.ledger.events import Change, put_event
+from adapters.ledger.rows import insert_if_absent, locked
 from adapters.ledger.tables.base import Row
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, RoundScoreRow
@@ -239,4 +239,4 @@ def _tell(  # noqa: PLR0913 -- the parts of an event
     session: Session, epoch: EpochKey, kind: str, key: str, at: datetime, data: dict[str, Any]
 ) -> None:
     change = Change(kind, epoch.workflow_id, key, at, {"epoch": epoch.epoch} | data)
-    insert_if_absent(session, event_row(epoch.validator, epoch.workflow_id, change), [])
+    put_event(session, epoch.validator, epoch.workflow_id, change)

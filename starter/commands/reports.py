@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.interventions import interventions_of
 from adapters.ledger.roster import roster_of
-from adapters.ledger.runs import list_runs
+from adapters.ledger.runs import get_run, list_runs
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import FaultRecordRow
-from adapters.ledger.views import board_rows, run_summary
+from adapters.ledger.views import board_rows, run_counts
 from starter.commands.whys import Leaf, of_run
 
 Document = dict[str, Any]
@@ -28,11 +28,8 @@ def runs_listed(session: Session) -> list[Document]:
 
 def run_told(session: Session, run_id: str) -> Document:
     """Empty if the ledger has no such run."""
-    summary = run_summary(session, run_id)
-    if summary is None:
-        return {}
-    counts = {name: getattr(summary, name) for name in ("miners", "responses", "commitments", "facts", "faults")}
-    return _columns(summary.run) | counts
+    run = get_run(session, run_id)
+    return {} if run is None else _columns(run) | run_counts(session, run_id)
 
 
 def run_leaf(session: Session, run: ForecastRunRow) -> Leaf:

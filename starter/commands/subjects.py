@@ -12,11 +12,10 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, defer
 
 from activities.messages.weights import Epoch, WeightsEpochInput
-from adapters.ledger.jobs import jobs_of
-from adapters.ledger.responses import responses_of
 from adapters.ledger.roster import roster_of
+from adapters.ledger.rows import rows_of
 from adapters.ledger.runs import get_run
-from adapters.ledger.tables.runs import ForecastRunRow, OutboxRow, ScoringJobRow
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, OutboxRow, ScoringJobRow
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightPublicationRow
 from protocol.names import miner_workflow_id, pass_workflow_id
@@ -61,7 +60,7 @@ def found(session: Session, subject: str, settings: Settings, now: datetime) -> 
         return Found([], [run_id])
     if hotkey:
         return Found(_miner(session, run, hotkey), () if run.outcome else [miner_workflow_id(run_id, hotkey)])
-    newest = {(job.score_type, job.lead_hours): job for job in jobs_of(session, run_id)}
+    newest = {(job.score_type, job.lead_hours): job for job in rows_of(session, ScoringJobRow, run_id)}
     jobs = [job for job in newest.values() if job.status != "completed"]
     passes = [_job(run, job, timedelta(hours=settings.era5_delay_hours), now) for job in jobs]
     waiting = [run_id, *(leaf.subject for leaf, job in zip(passes, jobs, strict=True) if job.status != "failed")]
@@ -83,7 +82,7 @@ def _miners(session: Session, run: ForecastRunRow, faults: Sequence[FaultRecordR
     for fault in faults:
         group = costs.setdefault(fault.hotkey, []) if fault.effect == "W" else void.setdefault(fault.code, [])
         group.append(fault)
-    answers = {row.hotkey: row for row in responses_of(session, run.run_id)}
+    answers = {row.hotkey: row for row in rows_of(session, MinerResponseRow, run.run_id)}
     scored = select(RoundScoreRow.hotkey).where(RoundScoreRow.run_id == run.run_id, RoundScoreRow.score_nano > 0)
     above, told = set(session.scalars(scored)), []
     for entry in roster_of(session, run.run_id):

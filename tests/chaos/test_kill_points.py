@@ -28,8 +28,10 @@ from activities.messages.run import ForecastRunInput
 from activities.messages.weights import WeightsEpochInput
 from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger
+from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import LogLeafRow
-from adapters.ledger.views import RunSummary, run_summary
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.views import run_counts
 from starter.client import failure_of
 from starter.embedded import Ports
 from tests.activities.backend.conftest import served
@@ -228,7 +230,7 @@ async def _start(stack: Stack, init_time: datetime) -> WorkflowHandle:
 async def _publish(stack: Stack, run_id: str) -> None:
     """The round counts in no epoch that began before its close, and in the next one."""
     with Ledger(stack.embedded.folder.ledger_url) as ledger, ledger.read() as session:
-        closed_at = _summary(session, run_id).run.closed_at
+        closed_at = _run(session, run_id).closed_at
     assert closed_at is not None
     closed_in = (closed_at - GENESIS) // TEMPO
     with pytest.raises(WorkflowFailureError) as refused:
@@ -245,7 +247,7 @@ async def _epoch(stack: Stack, number: int) -> None:
 
 async def _ended(stack: Stack, run_id: str, backend: ReferenceBackend) -> Ended:
     with Ledger(stack.embedded.folder.ledger_url) as ledger, ledger.read() as session:
-        summary = _summary(session, run_id)
+        run, counts = _run(session, run_id), run_counts(session, run_id)
         leaves = session.execute(select(LogLeafRow.kind, LogLeafRow.key).where(LogLeafRow.run_id == run_id))
         told, digest = sorted(map(tuple, leaves)), ledger_digest(session, run_id)
     with backend.connected() as connection:
@@ -253,14 +255,14 @@ async def _ended(stack: Stack, run_id: str, backend: ReferenceBackend) -> Ended:
     file = stack.embedded.folder.root / "weights" / f"{stack.embedded.network}.jsonl"
     return Ended(
         digest=digest,
-        outcome=summary.run.outcome,
-        commitments=summary.commitments,
+        outcome=run.outcome,
+        commitments=counts["commitments"],
         leaves=told,
         effects=sorted(path.rstrip("0123456789") if "/weights/" in path else path for path in deliveries),
         weights=[json.loads(line)["weights"]["shares"] for line in file.read_bytes().splitlines()],
         miner_jobs=(await stack.client.count_workflows("WorkflowType = 'MinerJob'")).count,
         passes=await _work(stack, run_id),
-        requested_at=summary.run.requested_at,
+        requested_at=run.requested_at,
         deliveries=deliveries,
     )
 
@@ -275,7 +277,7 @@ async def _work(stack: Stack, run_id: str) -> Counter[str]:
     return given
 
 
-def _summary(session: Session, run_id: str) -> RunSummary:
-    summary = run_summary(session, run_id)
-    assert summary is not None
-    return summary
+def _run(session: Session, run_id: str) -> ForecastRunRow:
+    run = get_run(session, run_id)
+    assert run is not None
+    return run

@@ -18,7 +18,8 @@ from temporalio.client import WorkflowHandle
 from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of
-from adapters.ledger.views import run_summary
+from adapters.ledger.runs import get_run
+from adapters.ledger.views import run_counts
 from protocol import names
 from protocol.facts import fact_key
 from starter.embedded import Ports
@@ -127,11 +128,11 @@ async def play(root: Path, same: Sameness, commit_seconds: int, disturb: Disturb
         await disturb(stack, run)
         await run.result()
     with Ledger(stack.embedded.folder.ledger_url) as ledger, ledger.read() as session:
-        summary = run_summary(session, run.id)
-        assert summary is not None
+        row = get_run(session, run.id)
+        assert row is not None
         facts = sorted(fact_key(fact) for fact in facts_of(session, run.id))
         assert len(facts) == len(set(facts))
-        return Ended(ledger_digest(session, run.id), summary.run.outcome, summary.commitments, facts)
+        return Ended(ledger_digest(session, run.id), row.outcome, run_counts(session, run.id)["commitments"], facts)
 
 
 async def _nothing(_stack: Stack, _run: WorkflowHandle) -> None:

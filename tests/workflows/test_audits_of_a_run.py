@@ -25,6 +25,8 @@ from adapters.clock import FixedClock
 from adapters.ledger import audits, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.values import ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
 from adapters.temporal_client import workflow_runner
@@ -151,7 +153,7 @@ async def test_1024_audits_of_a_run_are_on_time_and_no_history_shows_their_secre
         assert await handle.result() == RetentionAuditResult(done=4 * MINERS, failed=0)
         chain = await histories(skipping.client, handle.id, handle.result_run_id)
     with ledger.read() as session:
-        rows = audits.audits_of(session, run.run_id)
+        rows = rows_of(session, AuditRow, run.run_id)
     assert {(row.hotkey, row.number): row.due for row in rows} == expected
     assert max(row.recorded_at - row.due for row in rows) <= timedelta(seconds=60)
     assert max(len(history.events) for history in chain) <= 1_500

@@ -16,9 +16,9 @@ from activities.messages.run import ForecastRunInput
 from adapters.ledger import runs
 from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.ledger.facts import facts_of
-from adapters.ledger.jobs import jobs_of
-from adapters.ledger.run_record import run_record
+from adapters.ledger.facts import facts_of, run_record
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.runs import ScoringJobRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow
 from protocol import names
 from tests.workflows.conftest import skipping_server
@@ -120,7 +120,7 @@ async def held(environment: WorkflowEnvironment, planet: Planet, run: WorkflowHa
     await run.execute_update("hold", by)
     await skip_to(environment, FIRST + timedelta(hours=24 + 126 + 12))
     with planet.ledger.read() as session:
-        assert not [job for job in jobs_of(session, run.id) if job.score_type == "era5_final"]
+        assert not [job for job in rows_of(session, ScoringJobRow, run.id) if job.score_type == "era5_final"]
     await run.execute_update("release", by)
     return run
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import open_run
+from adapters.ledger.tables.runs import EventRow
 from adapters.ledger.values import (
     Closing,
     FaultRecord,
@@ -146,3 +148,9 @@ def closing(**changes: Any) -> Closing:
         "closed_at": T0 + timedelta(days=17),
     }
     return Closing.model_validate(values | changes)
+
+
+def events_of(session: Session, run_id: str) -> list[EventRow]:
+    """All events of a run, its miners and its passes, in order of time."""
+    chosen = (EventRow.subject == run_id) | EventRow.subject.startswith(f"{run_id}/", autoescape=True)
+    return list(session.scalars(select(EventRow).where(chosen).order_by(EventRow.time, EventRow.id)))

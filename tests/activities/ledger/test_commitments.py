@@ -11,7 +11,6 @@ from sqlalchemy import exc, select, text
 
 from adapters.ledger.commitments import commitment_of, commitments_of, record_commitment
 from adapters.ledger.engine import Ledger
-from adapters.ledger.events import events_of
 from adapters.ledger.facts import record_facts, record_faults
 from adapters.ledger.log import append_leaf, grown, root
 from adapters.ledger.runs import advance_run
@@ -20,7 +19,7 @@ from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from protocol.canonical import verify
 from protocol.merkle import inclusion_proof, leaf_hash, root_of
 from protocol.receipt import RunOpened, broken_part
-from tests.activities.ledger.builders import MINER, OPENED, RUN, VALIDATOR, fact, fault, prepare, received
+from tests.activities.ledger.builders import MINER, OPENED, RUN, VALIDATOR, events_of, fact, fault, prepare, received
 from weather.faults import CommitmentLate, LedgerConflict
 
 HOTKEYS = [f"{number:064x}" for number in range(1, 13)]

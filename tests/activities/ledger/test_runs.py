@@ -10,12 +10,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.engine import Ledger
-from adapters.ledger.events import events_of
-from adapters.ledger.jobs import advance_job, jobs_of
-from adapters.ledger.responses import advance_response, responses_of
+from adapters.ledger.jobs import advance_job
+from adapters.ledger.responses import advance_response
 from adapters.ledger.roster import freeze_roster, roster_of
+from adapters.ledger.rows import rows_of
 from adapters.ledger.runs import advance_run, close_run, get_run, list_runs, open_run, set_window
-from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, RunTransitionRow, ScoringJobRow
 from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import JobStep, ResponseStep
 from tests.activities.ledger.builders import (
@@ -26,6 +26,7 @@ from tests.activities.ledger.builders import (
     VALIDATOR,
     closing,
     entry,
+    events_of,
     new_run,
     prepare,
     window,
@@ -202,7 +203,7 @@ def test_a_failed_response_keeps_its_evidence(ledger: Ledger) -> None:
         advance_response(session, step("verification_error", code="NoCommitment", found="none", expected="one"))
         advance_response(session, step("verifying_manifest"))
     with ledger.read() as session:
-        (row,) = responses_of(session, RUN)
+        (row,) = rows_of(session, MinerResponseRow, RUN)
         kept = (row.status, row.code, row.found, row.expected, row.input_data_hash)
         assert kept == ("verification_error", "NoCommitment", "none", "one", "e" * 64)
         types = [event.type for event in events_of(session, RUN) if event.data.get("miner")]
@@ -226,7 +227,7 @@ def test_a_rerun_is_another_generation_of_the_job(ledger: Ledger) -> None:
             advance_job(session, one)
         advance_job(session, step("in_progress", 2))
         advance_job(session, step("completed", 2))
-        assert [(job.generation, job.status, job.facts) for job in jobs_of(session, RUN)] == [
+        assert [(job.generation, job.status, job.facts) for job in rows_of(session, ScoringJobRow, RUN)] == [
             (1, "failed", 69),
             (2, "completed", 69),
         ]

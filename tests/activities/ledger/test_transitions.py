@@ -11,12 +11,11 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
 from adapters.ledger.engine import Ledger
-from adapters.ledger.events import events_of
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import advance_run, close_run
 from adapters.ledger.values import JobStep, ResponseStep
-from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, prepare
+from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, events_of, prepare
 from weather.faults import LedgerConflict
 
 TABLES = {

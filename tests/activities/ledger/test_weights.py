@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from adapters.ledger.engine import Ledger
-from adapters.ledger.registry_observations import observe, registered
+from adapters.ledger.roster import observe, registered
 from adapters.ledger.runs import advance_run, close_run, open_run
 from adapters.ledger.tables.weights import (
     RegistryObservationRow,

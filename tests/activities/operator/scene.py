@@ -11,7 +11,7 @@ from activities.messages.operator import Intervene, Intervened, Verb
 from activities.messages.run import SealRun
 from activities.operator import LedgerOperator
 from adapters.ledger import jobs, responses, runs
-from adapters.ledger.run_record import run_record
+from adapters.ledger.facts import run_record
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import JobStep, ResponseStep
 from tests.activities.ledger.builders import fact

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from activities.messages.operator import Intervention
 from activities.messages.run import CloseRun
-from adapters.ledger import events, facts, responses, runs
+from adapters.ledger import facts, responses, runs
 from adapters.ledger.interventions import interventions_of
+from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.commitments import LogLeafRow
+from adapters.ledger.tables.runs import MinerResponseRow
 from adapters.ledger.values import ResponseStep
+from tests.activities.ledger.builders import events_of
 from tests.activities.operator.scene import LATER, LEADS, VERBS, Scene
 from tests.activities.validator.world import ALICE, BOB, CAROL, do
 from weather.cases import CaseKey, case_set
@@ -60,7 +63,7 @@ def test_a_verb_is_recorded_with_what_it_changed_in_ledger_log_and_events(scene:
     with scene.validator.ledger.read() as session:
         (row,) = interventions_of(session, scene.run_id)
         assert row.state_before["status"] == "initial_scoring_queued" and row.answer == done.model_dump(mode="json")
-        told = [event.data for event in events.events_of(session, scene.run_id) if "operator" in event.type]
+        told = [event.data for event in events_of(session, scene.run_id) if "operator" in event.type]
     assert told == [
         {"run": scene.run_id, "verdict": "skip", "actor": "alice", "reason": "a reason", "scope": "lead:24"}
     ]
@@ -145,7 +148,7 @@ def test_a_rerun_of_a_failed_miner_verifies_its_commitment_once_more_and_only_on
     assert (again.leads, again.hotkey, again.generation) == ((0, *LEADS), BOB.hotkey, 2)
     assert again.commitment is not None and again.commitment.in_time
     with scene.validator.ledger.begin() as session:
-        rows = {row.hotkey: row.status for row in responses.responses_of(session, scene.run_id)}
+        rows = {row.hotkey: row.status for row in rows_of(session, MinerResponseRow, scene.run_id)}
         assert rows[BOB.hotkey] == "verifying_manifest"
         failed = {"run_id": scene.run_id, "hotkey": BOB.hotkey, "to": "verification_error", "at": LATER}
         responses.advance_response(session, ResponseStep.model_validate(failed))

@@ -16,6 +16,8 @@ from activities.messages.scoring import VerifiedMiner
 from adapters.forecast_reader import VerifiedManifest
 from adapters.ledger import audits, facts, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep, ScoreFact
 from protocol.audits import AuditPlan
 from protocol.commitment import Commitment
@@ -255,5 +257,5 @@ def test_an_audit_that_we_could_not_make_is_on_record_and_free(
     assert record(validator, opened, due[0], path(validator, CHUNK)) == AuditRecorded(outcome="void", settled=0)
     assert lost(validator, opened) == []
     with validator.ledger.read() as session:
-        (row,) = audits.audits_of(session, opened.run.run_id)
+        (row,) = rows_of(session, AuditRow, opened.run.run_id)
     assert (row.outcome, row.code, row.due) == ("void", "EgressDown", due[0].due)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text
 
 from activities.messages.run import CloseRun, Sealed, SealRun
-from adapters.ledger import events, log, secrets
+from adapters.ledger import log, secrets
 from adapters.ledger.tables.commitments import LogLeafRow, SecretRow
 from adapters.ledger.values import ReceivedCommitment
 from protocol.audits import AuditSecret
@@ -16,6 +16,7 @@ from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.names import format_stamp, format_time
 from protocol.receipt import commitments_digest
+from tests.activities.ledger.builders import events_of
 from tests.activities.validator.world import ALICE, BOB, HINDCAST, VALIDATOR, Opened, Validator, do
 
 
@@ -147,7 +148,7 @@ def test_before_the_close_no_table_and_no_event_shows_the_secret(validator: Vali
     drawn = secret(validator, opened)
     assert drawn is not None
     with validator.ledger.read() as session:
-        told = [event.data for event in events.events_of(session, opened.run.run_id)]
+        told = [event.data for event in events_of(session, opened.run.run_id)]
         leaves = session.scalars(select(LogLeafRow.entry)).all()
         rows = [tuple(row) for row in session.execute(text("SELECT * FROM run_secrets"))]
         assert session.scalars(select(SecretRow.digest)).all() == [drawn.digest]

@@ -11,12 +11,13 @@ from activities import documents
 from activities.messages.base import FaultNote, Ref
 from activities.messages.miner import MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
 from activities.messages.run import SealRun
-from adapters.ledger import facts, responses
-from adapters.ledger.events import events_of
+from adapters.ledger import facts
+from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.tables.runs import MinerResponseRow
 from adapters.ledger.values import FaultRecord
 from protocol.receipt import CommitmentAnswer, broken_part
+from tests.activities.ledger.builders import events_of
 from tests.activities.validator.world import ALICE, BOB, CAROL, OPENED, VALIDATOR, Opened, Validator, do
 from weather.faults import CommitmentLate, LedgerConflict, tree
 
@@ -41,7 +42,7 @@ def answer(validator: Validator, opened: Opened, **members: Any) -> str:
 
 def row(validator: Validator, opened: Opened) -> MinerResponseRow:
     with validator.ledger.read() as session:
-        (only,) = responses.responses_of(session, opened.run.run_id)
+        (only,) = rows_of(session, MinerResponseRow, opened.run.run_id)
         return only
 
 

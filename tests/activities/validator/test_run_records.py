@@ -10,12 +10,13 @@ import pytest
 from activities import documents
 from activities.messages.run import AdvanceRun, CancelRun, ForecastRunInput, FreezeRoster, OpenCommitWindow, SealRun
 from adapters.catalog import Catalog
-from adapters.ledger import commitments, events, facts, runs
+from adapters.ledger import commitments, facts, runs
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.values import ReceivedCommitment
 from protocol.commitment import Commitment
 from protocol.names import job_id, parse_time
 from protocol.registry import RosterEntry
+from tests.activities.ledger.builders import events_of
 from tests.activities.validator.world import (
     ALICE,
     BOB,
@@ -281,6 +282,6 @@ def test_a_cancelled_run_leaves_its_row_and_tells_of_it_once(validator: Validato
         do(validator.runs.cancel_run, cancel)
     with validator.ledger.read() as session:
         row = runs.get_run(session, run.run_id)
-        told = [event.type for event in events.events_of(session, run.run_id)]
+        told = [event.type for event in events_of(session, run.run_id)]
     assert row is not None and row.status == "pending"
     assert told.count("io.barograph.run.cancelled") == 1

@@ -13,7 +13,9 @@ from activities import documents
 from activities.messages.base import FaultNote, Ref
 from activities.messages.run import SealRun
 from activities.messages.scoring import FinishPass, RecordScores, StartPass
-from adapters.ledger import facts, jobs, runs
+from adapters.ledger import facts, runs
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.runs import ScoringJobRow
 from adapters.ledger.values import FaultRecord, ScoreFact
 from tests.activities.validator.world import ALICE, BOB, T0, Opened, Validator, do
 from weather.faults import LedgerConflict
@@ -101,7 +103,7 @@ def run_status(validator: Validator, opened: Opened) -> str:
 
 def job_status(validator: Validator, opened: Opened) -> tuple[str, int, str, str | None]:
     with validator.ledger.read() as session:
-        (job,) = jobs.jobs_of(session, opened.run.run_id)
+        (job,) = rows_of(session, ScoringJobRow, opened.run.run_id)
         return job.score_type, job.lead_hours, job.status, job.code
 
 

@@ -1,13 +1,13 @@
-"""Insert-if-absent by natural key, and the lock under which a row is changed."""
+"""Insert-if-absent by natural key, the lock under which a row is changed, and the rows of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Insert, inspect
+from sqlalchemy import Insert, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from adapters.ledger.tables.base import Row
 from weather.faults import LedgerConflict
@@ -48,3 +48,14 @@ def locked(session: Session, kind: type[R], key: object) -> R | None:
     """The row as it is now, which nobody else changes until this transaction ends; new rows may refer to it."""
     session.flush()
     return session.get(kind, key, with_for_update={"key_share": True}, populate_existing=True)
+
+
+def rows_of(session: Session, kind: type[R], run_id: str) -> list[R]:
+    """All rows of a run, by primary key."""
+    return list(session.scalars(select(kind).filter_by(run_id=run_id).order_by(*inspect(kind).primary_key)))
+
+
+def columns_of(session: Session, run_id: str, *columns: InstrumentedAttribute[Any]) -> list[list[Any]]:
+    """These columns of one table in all rows of a run, in order."""
+    chosen = select(*columns).filter_by(run_id=run_id)
+    return sorted(list(row) for row in session.execute(chosen))
