@@ -71,21 +71,12 @@ def triple(grid: Grid, seed: int, variable: str = "t", level: int = 500) -> Trip
 
 def write_store(folder: Path, grid: str) -> tuple[Store, dict[tuple[str, int], Triple]]:
     """A store of one lead, and what its fields are scored against."""
-    layout, run = one_lead_layout(grid), run_id(T0)
+    layout = one_lead_layout(grid)
     triples = {
         (name, level): triple(layout.grid_value, seed, name, level)
         for seed, (name, level) in enumerate(layout.fields())
     }
-    identity = StoreIdentity(
-        network="bench",
-        run_id=run,
-        job_id=job_id("bench", run, MINER.hotkey),
-        init_time=T0,
-        hotkey=MINER.hotkey,
-        grid=layout.grid,
-        layout_digest=layout.digest,
-    )
-    writer = StoreWriter(folder / "objects", layout)
+    identity, writer = _identity(layout), StoreWriter(folder / "objects", layout)
     writer.write_lead(LEAD_HOURS, {field: one.forecast.values for field, one in triples.items()})
     manifest = writer.finish(identity)
     writer.publish()
@@ -100,3 +91,16 @@ def write_store(folder: Path, grid: str) -> tuple[Store, dict[tuple[str, int], T
     )
     (folder / "commitment.json").write_bytes(commitment.canonical)
     return Store(layout, commitment, manifest), triples
+
+
+def _identity(layout: Layout) -> StoreIdentity:
+    run = run_id(T0)
+    return StoreIdentity(
+        network="bench",
+        run_id=run,
+        job_id=job_id("bench", run, MINER.hotkey),
+        init_time=T0,
+        hotkey=MINER.hotkey,
+        grid=layout.grid,
+        layout_digest=layout.digest,
+    )
