@@ -16,6 +16,7 @@ from activities.children import TemporalChildren
 from activities.faults import FaultInterceptor
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
+from activities.outbox import LedgerOutbox
 from activities.overdue import OverdueRounds
 from activities.rounds import LedgerRounds
 from activities.run_opening import LedgerRunOpening
@@ -41,7 +42,8 @@ GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 # long: the parts of a validator
 def activities_of(planet: Planet) -> list[Any]:
     """Of the ledger all that `control` and `publish` do, of the world only doubles."""
-    clock, defaults = ServerClock(), replace(DEFAULTS, grid=planet.grid, hotkeys_per_address=None)
+    changes = {"grid": planet.grid, "hotkeys_per_address": None, "round_backend": planet.backend is not None}
+    clock, defaults = ServerClock(), replace(DEFAULTS, **changes)
     opening = LedgerRunOpening(planet.ledger, planet.store, planet.catalog, planet.registered, defaults, clock)
     records = LedgerRunRecords(planet.ledger, planet.store, planet.catalog, defaults, clock, VALIDATOR)
     overdue = OverdueRounds(planet.ledger, opening, records, planet.client, DAY)
@@ -54,6 +56,7 @@ def activities_of(planet: Planet) -> list[Any]:
         LedgerMinerRecords(planet.ledger, planet.store, VALIDATOR),
         LedgerScoreRecords(planet.ledger, planet.store, planet.catalog),
         LedgerOperator(planet.ledger, planet.store, planet.catalog, two_person=False),
+        LedgerOutbox(planet.ledger, planet.backend, clock),
         LedgerWeights(planet.ledger, planet.store, weights, clock),
         LedgerRounds(overdue, planet.registered, weights.genesis),
         LedgerWeightSinks(planet.ledger, [FileSink(planet.root)], clock),

@@ -37,6 +37,7 @@ from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
+from adapters.round_backend import RoundBackend
 from protocol.identity import PrivateKey
 from protocol.messages import InitMetadata, input_data_hash
 from protocol.registry import Registry
@@ -73,6 +74,7 @@ class Planet:
     late_by: timedelta = timedelta(days=5)
     truthless: Mapping[datetime, Collection[int]] = field(default_factory=dict)
     grid: str = GRID
+    backend: RoundBackend | None = None
     asked: list[str] = field(default_factory=list)
     store: ObjectStore = field(init=False)
 

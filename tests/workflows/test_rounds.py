@@ -18,9 +18,12 @@ from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import facts_of, run_record
 from adapters.ledger.rows import rows_of
-from adapters.ledger.tables.runs import ScoringJobRow
+from adapters.ledger.tables.runs import OutboxRow, ScoringJobRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow
+from adapters.round_backend import RoundBackend
 from protocol import names
+from tests.activities.backend.conftest import served
+from tests.reference_backend import ReferenceBackend, Trouble
 from tests.workflows.conftest import skipping_server
 from tests.workflows.many_rounds import DAY, played
 from tests.workflows.planet import Planet, key_of
@@ -96,6 +99,28 @@ async def test_an_epoch_closes_rounds_that_nobody_plays_any_more(
         record = run_record(session, names.run_id(terminated))
     assert reasons == {alone: ("closed", "complete"), terminated: ("void", "coverage"), never: ("void", "not_run")}
     assert set(decide_close(planet.catalog.rules(planet.grid), record).void.values()) == {"InternalError"}
+
+
+async def test_a_backend_that_is_down_for_sixty_days_delays_neither_rounds_nor_weights(
+    skipping: WorkflowEnvironment, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AT-X6."""
+    backend = ReferenceBackend(tmp_path / "backend.db")
+    backend.befall(*(Trouble(method=m, status=503, headers={"Retry-After": "86400"}) for m in ("PUT", "POST", "GET")))
+    with served(backend.app) as url:
+        planet = Planet(tmp_path, ledger, skipping.client, 2, backend=RoundBackend(url))
+        async with played(planet):
+            await open_round(skipping, FIRST)
+            assert await publish(skipping, FIRST + 9 * DAY) is None
+            assert await still_open(skipping) == [names.run_id(FIRST)]
+            await skip_to(skipping, FIRST + 60 * DAY)
+            assert await still_open(skipping) == []
+    with ledger.read() as session:
+        (run,) = runs.list_runs(session)
+        states = set(session.scalars(select(OutboxRow.state)))
+    assert (run.outcome, states) == ("closed", {"expired"})
+    assert run.closed_at and run.closed_at - FIRST < timedelta(hours=36 + 126, minutes=1)
+    assert [record.levelname for record in caplog.records if "expired" in record.message] == ["ERROR"]
 
 
 async def left_alone(environment: WorkflowEnvironment, planet: Planet, run: WorkflowHandle) -> WorkflowHandle:

@@ -76,6 +76,7 @@ def test_without_a_backend_the_rows_wait(teller: Teller) -> None:
 def test_a_backend_that_is_down_for_sixty_days_gets_nothing_and_delays_nothing(
     teller: Teller, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """AT-X6."""
     teller.open()
     teller.agents(2)
     teller.evaluations(3)

@@ -186,7 +186,7 @@ def test_a_rerun_takes_a_failed_status_back(scene: Scene, statuses: list[str], s
 
 
 def test_one_request_ten_times_at_once_is_one_intervention(scene: Scene) -> None:
-    """AT-O3."""
+    """AT-O3, AT-X2."""
     scene.finished()
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(scene.ask, "skip", "lead:24", request_id="r1") for _ in range(10)]
