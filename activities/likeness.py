@@ -11,10 +11,10 @@ from activities.messages.scoring import ChunkMiner
 from adapters.chunk_decoder import FetchedChunk
 from adapters.forecast_reader import FetchedObjects
 from adapters.object_store import ObjectStore
+from weather.clones import Likeness
 from weather.faults import MinerFault
 from weather.fields import Field
 from weather.likeness import Component, run_likeness
-from weather.near_clones import Likeness
 
 Place = tuple[int, str, int]
 

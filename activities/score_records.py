@@ -14,9 +14,9 @@ from adapters.ledger import clones, facts, jobs, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, JobStep
 from adapters.object_store import ObjectStore
+from weather.clones import Likeness
 from weather.faults import ActivityTimeout
 from weather.field_sets import field_digests
-from weather.near_clones import Likeness
 
 
 class LedgerScoreRecords:

@@ -53,14 +53,7 @@ class DeadlineRules:
         return wanted if self.hindcast else min(wanted, self.latest(init_time, first_lead))
 
     def moved(self, deadline: datetime, init_time: datetime, first_lead: int, moves: int) -> datetime | None:
-        """The deadline after one more fault of ours; None if it can not move, which voids the run.
-
-        Args:
-            deadline: in force.
-            init_time: of the run.
-            first_lead: first scored lead in hours.
-            moves: how often it moved so far.
-        """
+        """The deadline after one more fault of ours and so many moves; None if it can not move, which voids the run."""
         if self.hindcast:
             return deadline + MOVE if moves < MOST_HINDCAST_MOVES else None
         moved = min(deadline + MOVE, self.latest(init_time, first_lead))

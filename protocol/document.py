@@ -92,11 +92,7 @@ class Document(BaseModel):
 
     @classmethod
     def of_value(cls, value: object) -> Self:
-        """Read parsed JSON.
-
-        Raises:
-            ValueError: not this document, a value in another spelling, or text with NUL, which no ledger can hold.
-        """
+        """Read parsed JSON; ValueError for another document or spelling, or for NUL, which no ledger can hold."""
         text = json.dumps(value)
         if _NUL.search(text):
             raise ValueError(f"text with NUL in {cls.__name__}")

@@ -34,11 +34,7 @@ def seal(key: PrivateKey, typ: str, payload: bytes) -> str:
 
 
 def unseal(token: str, typ: str) -> Jws:
-    """Take a token apart.
-
-    Raises:
-        ValueError: too long, not three parts of unpadded base64url, or any other header than {alg, typ, kid}.
-    """
+    """Take a token apart; ValueError if not three canonical parts under the one header {alg, typ, kid}, or too long."""
     if len(token) > MAX_TOKEN_BYTES:
         raise ValueError(f"token of {len(token)} characters, at most {MAX_TOKEN_BYTES} are accepted")
     parts = token.encode("ascii").split(b".")

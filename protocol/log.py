@@ -90,13 +90,7 @@ class SealedCommitments(_LogAnswer):
 
 
 def growth_broken(older: SignedHead, newer: SignedHead, proof: Iterable[str]) -> str | None:
-    """What convicts a validator that signed both heads; None if the newer log only appends to the older one.
-
-    Args:
-        older: the head of fewer leaves, or of as many.
-        newer: the other one.
-        proof: the validator's answer for the two sizes; nothing for equal sizes.
-    """
+    """What convicts who signed both heads, the older of no more leaves; None if the proof shows that the log grew."""
     sizes = (older.tree_head.tree_size, newer.tree_head.tree_size)
     if growth_holds(older.tree_head, newer.tree_head, proof):
         return None
@@ -106,13 +100,7 @@ def growth_broken(older: SignedHead, newer: SignedHead, proof: Iterable[str]) ->
 def equivocations(
     network: str, run_id: str, answers: Mapping[str, SealedCommitments]
 ) -> dict[str, list[ReceiptedCommitment]]:
-    """Miners that committed to more than one forecast, with the first receipted commitment of each digest.
-
-    Args:
-        network: the network.
-        run_id: the run.
-        answers: the sealed commitments by validator; what does not hold in them accuses nobody.
-    """
+    """Miners with several forecasts, and a commitment of each; what does not hold in an answer accuses nobody."""
     found: dict[str, dict[str, ReceiptedCommitment]] = {}
     for validator, answer in answers.items():
         for one in answer.commitments:

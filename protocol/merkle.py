@@ -57,11 +57,7 @@ def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes],
 
 
 def consistency_spans(first: int, second: int) -> list[Span]:
-    """The subtrees whose roots show that the tree of `first` leaves is a prefix of that of `second`.
-
-    Raises:
-        ValueError: first is not in 1 … second.
-    """
+    """The subtrees that show that the first leaves are a prefix of the second; ValueError unless 1 ≤ first ≤ second."""
     if not 1 <= first <= second:
         raise ValueError(f"a tree of {second} has no prefix of {first}")
     begin = first & (first - 1) if first < second else 0  # of the last subtree that the first leaves fill
@@ -103,11 +99,7 @@ def subset_proof(hashes: Sequence[bytes], chosen: Sequence[int]) -> list[bytes]:
 
 
 def subset_root(size: int, leaves: Mapping[int, bytes], siblings: Iterator[bytes]) -> bytes:
-    """The root that hashes of leaves by index, all below the size, and as much of the proof as is needed lead to.
-
-    Raises:
-        ValueError: the proof is too short.
-    """
+    """The root to which hashes of leaves by index lead, with what is needed of the proof; ValueError if too short."""
     if not leaves:
         if (sibling := next(siblings, None)) is None:
             raise ValueError("the proof is too short")

@@ -26,11 +26,7 @@ class Request(Document):
 
     @classmethod
     def read(cls, body: bytes, jti: str) -> Self:
-        """Read the body of an authenticated request.
-
-        Raises:
-            Refusal: TooLarge, Malformed, or Unauthenticated if the nonce is not that of the token.
-        """
+        """Read an authenticated request; Refusal: TooLarge, Malformed, or Unauthenticated for another nonce."""
         if len(body) > cls.max_bytes:
             raise Refusal("TooLarge", "body above its limit", found=len(body), expected=cls.max_bytes)
         try:

@@ -24,11 +24,7 @@ class RunName(NamedTuple):
 
 
 def run_id(init_time: datetime, campaign: str | None = None) -> str:
-    """Id of the `ForecastRun` workflow, for example `forecast/2026-11-22T18Z`.
-
-    Raises:
-        ValueError: not a 00, 06, 12 or 18 UTC cycle, or not a campaign name.
-    """
+    """Id of the `ForecastRun` workflow, `forecast/2026-11-22T18Z`; ValueError for no cycle or no campaign name."""
     if campaign is not None and not _CAMPAIGN.fullmatch(campaign):
         raise ValueError(f"campaign name {campaign!r} is not [a-z0-9-]{{3,29}}")
     prefix = "" if campaign is None else f"campaign/{campaign}/"
@@ -82,11 +78,7 @@ def parse_time(text: str) -> datetime:
 
 
 def format_stamp(instant: datetime) -> str:
-    """RFC 3339 with three decimals, rounded up: no instant after a whole second reads as that second.
-
-    Raises:
-        ValueError: naive.
-    """
+    """RFC 3339 in milliseconds, rounded up: nothing after a whole second reads as that second; ValueError if naive."""
     milliseconds = -(-instant.microsecond // 1000)
     whole = instant.replace(microsecond=0)
     return format_time(whole + timedelta(seconds=milliseconds // 1000))[:-1] + f".{milliseconds % 1000:03d}Z"

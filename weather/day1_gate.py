@@ -91,11 +91,7 @@ def gather_evidence(forecast: Field, truth: Field, climatology: Field, reference
 
 
 def judge_component(rules: Day1Rules, place: Place, evidence: Evidence) -> Component:
-    """Check a whole and finite field, then find its clone penalty and its terms.
-
-    Raises:
-        SourceCorrupt: the first public forecast equals the truth.
-    """
+    """Judge a whole and finite field; SourceCorrupt if the first public forecast equals the truth."""
     field = rules.field(place.variable, place.level)
     if failed := _first_failure(rules, field, evidence):
         return Component(place, code="QualityControlFailed", failed=failed)

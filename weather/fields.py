@@ -41,11 +41,7 @@ class Field:
 
     @classmethod
     def of(cls, grid: Grid, variable: str, level: int, valid_time: datetime, values: npt.ArrayLike) -> Field:
-        """Take values that stand in the order of the grid; they are rounded once to float32 and copied.
-
-        Raises:
-            ValueError: the shape is not the grid's, the field is unknown, or the time is not UTC.
-        """
+        """Copy values in the order of the grid, rounded once to float32; ValueError for another shape, field, zone."""
         canonical = _canonical(values)
         canonical.setflags(write=False)
         return cls(grid, variable, level, valid_time, check_field(variable, level).unit, canonical)

@@ -9,8 +9,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from weather.clones import Alike, Likeness
 from weather.fields import Values
-from weather.near_clones import Alike, Likeness
 
 Array = npt.NDArray[np.float64]
 Component = tuple[Mapping[str, Values], Values]

@@ -94,11 +94,7 @@ def mixture_share(references: ReferenceSums) -> float:
 
 
 def check_identity(sums: FieldSums) -> None:
-    """Prove that the nine sums belong together: D2/W = (p̄ − q̄)² + V_p + V_q − 2C.
-
-    Raises:
-        InternalError: they miss it by more than 10^-9 of (P2 + Q2)/W.
-    """
+    """Prove D2/W = (p̄ − q̄)² + V_p + V_q − 2C within 10^-9 of (P2 + Q2)/W; InternalError if the sums miss it."""
     forecast, truth = sums.P / sums.W, sums.Q / sums.W
     variances = _variance(sums.W, sums.P, sums.P2) + _variance(sums.W, sums.Q, sums.Q2)
     covariance = sums.PQ / sums.W - forecast * truth

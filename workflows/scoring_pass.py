@@ -32,8 +32,8 @@ from activities.messages.scoring import (
     VerifiedMiner,
 )
 from activities.messages.status import Why
+from weather.clones import FEWEST_MINERS
 from weather.faults import OutOfMemory
-from weather.near_clones import FEWEST_MINERS
 from workflows.display import Explained, instant
 from workflows.ensembles import add_ensemble
 from workflows.failures import fault_of

@@ -17,9 +17,8 @@ from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import LikenessRow, ScoreFactRow
 from adapters.ledger.values import FaultRecord
-from protocol.clones import exact_clones
+from weather.clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, exact_clones, near_copies
 from weather.faults import ExactClone, NearClone
-from weather.near_clones import SEASON_RUNS, THRESHOLD, Likeness, NearCopy, near_copies
 from weather.score_spec import GATE
 
 _FIELD = (ScoreFactRow.hotkey, ScoreFactRow.lead_hours, ScoreFactRow.variable, ScoreFactRow.level)

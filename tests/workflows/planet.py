@@ -47,8 +47,8 @@ from tests.workflows.fake_scores import FakeScores
 from tests.workflows.fakes import FakeMiners
 from tests.workflows.script import DIGEST, REF, Script
 from weather.cases import case_set
+from weather.clones import Likeness
 from weather.faults import SourceGone, TruthNotYetAvailable
-from weather.near_clones import Likeness
 from weather.score_spec import GATE
 
 BASELINE = "baseline/climatology"

@@ -9,13 +9,12 @@
 The exact class name is the code of a non-score, of a Temporal failure and of an event.
 """
 
-# ruff: noqa: F403, F405 -- the tree is one name space, drawn in four modules
+# ruff: noqa: F403, F405 -- the tree is one name space, drawn in three modules
 
 from __future__ import annotations
 
 from weather.faults.miner import *
-from weather.faults.ours import *
-from weather.faults.policy import *
+from weather.faults.others import *
 from weather.faults.roots import *
 
 

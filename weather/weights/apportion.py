@@ -42,11 +42,7 @@ def burned(shares: Mapping[str, int], rate_ppb: int) -> dict[str, int]:
 
 
 def payable(shares: Mapping[str, int], burn_hotkey: str | None) -> dict[str, int]:
-    """What is published: ppb > 0 by hotkey in their order, with BURN paid to its hotkey, else to all others.
-
-    Raises:
-        NothingToPublish: everything is burned and there is no burn hotkey.
-    """
+    """What is published: ppb > 0 by hotkey, BURN paid to its hotkey, else to all; NothingToPublish without anybody."""
     paid = {burn_hotkey if name == BURN else name: share for name, share in shares.items()}
     return _scaled({name: share for name, share in paid.items() if name is not None})
 
@@ -57,11 +53,7 @@ def registered(paid: Mapping[str, int], hotkeys: Collection[str]) -> dict[str, i
 
 
 def capped(paid: Mapping[str, int], max_share: int) -> dict[str, int]:
-    """Water-filling: no share above max_share (ppb); what is cut off goes to the others in proportion.
-
-    Raises:
-        NothingToPublish: too few hotkeys to hold the whole under this cap.
-    """
+    """Water-filling: what is above max_share (ppb) goes to the others in proportion; NothingToPublish if too few."""
     rest = {hotkey: share for hotkey, share in paid.items() if share}
     if len(rest) * max_share < BILLION:
         raise NothingToPublish("hotkeys under max_share", found=len(rest), expected=f"≥ 10^9 / {max_share}")

@@ -85,11 +85,7 @@ class ParetoSubsets(Parameters):
         return won
 
     def contests(self, window: Window, standings: Sequence[Standing]) -> Iterator[Contest]:
-        """Each set of groups that is whole in any round, the small ones first; standings come by seniority.
-
-        Raises:
-            ConfigurationInvalid: the last round has more groups than six.
-        """
+        """Each set of groups that is whole in any round, small ones first; ConfigurationInvalid for more than six."""
         groups = sorted(window.judged[-1].group_weights) if window.judged else []
         if len(groups) > MOST_GROUPS:
             raise ConfigurationInvalid("groups of a round", found=len(groups), expected=f"1 … {MOST_GROUPS}")

@@ -100,11 +100,7 @@ def window_of(x: int, origin: int, length: int) -> Span:
 
 
 def serial_of(init_time_s: int, genesis_s: int, cadence_s: int) -> int:
-    """Number of a round since the genesis of its network.
-
-    Raises:
-        ConfigurationInvalid: another cadence, or an init time between two rounds or before the genesis.
-    """
+    """Number of a round since the genesis; ConfigurationInvalid for another cadence, or an init time that is none."""
     if cadence_s not in CADENCES:
         raise ConfigurationInvalid("cadence of rounds in seconds", found=cadence_s, expected=CADENCES)
     span = window_of(init_time_s, genesis_s, cadence_s)

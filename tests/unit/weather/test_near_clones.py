@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from weather.clones import Alike, Likeness, NearCopy, near_copies
 from weather.fields import Values
 from weather.grids import Grid
 from weather.likeness import run_likeness, similarities
-from weather.near_clones import Alike, Likeness, NearCopy, near_copies
 from weather.planet.planet import Planet, Weather
 
 POINTS = {"latitude_first": 84_375_000, "latitude_step": -11_250_000, "latitude_count": 16}

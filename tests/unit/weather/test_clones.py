@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from protocol.clones import Copy, exact_clones
+from weather.clones import Copy, exact_clones
 
 
 @pytest.mark.parametrize(("scored", "guilty"), [(10, True), (11, False), (1, True), (9, True), (100, False)])

@@ -1,14 +1,17 @@
-"""Near copies: whose own part of a forecast has been another's over a season (scoring.md, section 14.2)."""
+"""Copies: exact ones, bit for bit those of an earlier commitment, and near ones over a season (scoring.md, 14.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from math import erfc, sqrt
 from statistics import median
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+COPIED_SHARE = Fraction(1, 10)
 FEWEST_MINERS = 5
 SEASON_RUNS = 12
 FEWEST_RUNS = 3
@@ -17,6 +20,15 @@ THRESHOLD = 0.9
 FALSE_DISCOVERIES = 1e-3
 LEAST_SPREAD = 0.01
 NORMAL_SPREAD = 1.4826  # standard deviation by median absolute deviation
+
+
+class Copy(NamedTuple):
+    """A miner whose fields are those of others; `owner` is the one of whom it has most."""
+
+    hotkey: str
+    owner: str
+    copied: int
+    scored: int
 
 
 class Alike(NamedTuple):
@@ -56,12 +68,17 @@ class NearCopy(NamedTuple):
     similarity: float
 
 
-def near_copies(season: Sequence[Likeness]) -> list[NearCopy]:
-    """Pairs that are alike in the last run of a season and over it, beyond what its pairs are by chance.
+def exact_clones(copied: Mapping[str, Counter[str]], scored: Mapping[str, int]) -> list[Copy]:
+    """Miners of whose scored fields at least a tenth, no public baselines, were first in commitments of others."""
+    return [
+        Copy(hotkey, owners.most_common(1)[0][0], owners.total(), scored[hotkey])
+        for hotkey, owners in sorted(copied.items())
+        if owners and owners.total() >= COPIED_SHARE * scored[hotkey]
+    ]
 
-    Args:
-        season: of the runs in their order, the one to judge at the end.
-    """
+
+def near_copies(season: Sequence[Likeness]) -> list[NearCopy]:
+    """Pairs alike beyond chance in the last run of a season, which is judged, and over all of it."""
     candidates = [_over(season, pair) for pair in season[-1].alike if pair.similarity >= THRESHOLD]
     middle = median(run.middle for run in season)
     spread = NORMAL_SPREAD * max(median(run.spread for run in season), LEAST_SPREAD)
