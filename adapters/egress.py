@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -208,6 +209,12 @@ def check_head(response: httpx.Response) -> None:
     size = sum(len(name) + len(value) + 4 for name, value in raw)
     if len(raw) > MAX_HEADER_FIELDS or size > MAX_HEADER_BYTES:
         raise BadAnswer("answer headers over the limit", found=f"{len(raw)} fields, {size} bytes")
+
+
+def retry_after(response: httpx.Response, longest: timedelta) -> timedelta | None:
+    """The wait that an answer names in seconds."""
+    text = response.headers.get("retry-after", "")
+    return min(timedelta(seconds=int(text[:9])), longest) if text.isascii() and text.isdigit() else None
 
 
 def has_content_coding(response: httpx.Response) -> bool:

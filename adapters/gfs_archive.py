@@ -25,7 +25,7 @@ from adapters.gfs_index import (
     plan_messages,
 )
 from adapters.grib_messages import cut_messages
-from adapters.http_answers import Answer, Ask, Patience, Verdict, send
+from adapters.http_answers import Answer, Ask, Verdict, send
 from weather.faults import CycleNotYetAvailable, SourceCorrupt, SourceFault, SourceGone, SourceThrottled
 
 T = TypeVar("T")
@@ -53,8 +53,8 @@ class RawMessage:
 
 
 def archive_client() -> httpx.AsyncClient:
-    """Each step of a call is bounded here, and the whole of it by the archive's patience."""
-    return httpx.AsyncClient(trust_env=False, timeout=30)
+    """Each step of a call is bounded here, and the whole of it by the archive's `call_seconds`."""
+    return httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(30, connect=5))
 
 
 class GfsArchive:
@@ -65,7 +65,7 @@ class GfsArchive:
         self._product = product
         self._client = client
         self._clock = clock
-        self.patience = Patience()
+        self.call_seconds = 600.0
         self.troubles: deque[SourceFault] = deque(maxlen=100)  # of one mirror, though another may have helped
 
     async def plan(self, cycle: datetime, lead_hours: int, channels: Sequence[Channel]) -> RangePlan:
@@ -135,9 +135,9 @@ class GfsArchive:
         return [RawMessage(message, data, url) for message, data in zip(planned, messages, strict=True)]
 
     async def _ask(self, ask: Ask, cycle: datetime) -> Answer:
-        answer = await send(self._client, ask, self.patience)
+        answer = await send(self._client, ask, self.call_seconds)
         if answer.verdict == Verdict.TRANSPORT:
-            answer = await send(self._client, ask, self.patience)
+            answer = await send(self._client, ask, self.call_seconds)
         if answer.verdict != Verdict.OK:
             raise self._fault(answer, cycle)
         return answer

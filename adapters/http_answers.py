@@ -28,13 +28,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Patience:
-    connect_seconds: float = 5.0
-    read_seconds: float = 30.0
-    whole_seconds: float = 600.0
-
-
-@dataclass(frozen=True)
 class Ask:
     """A request: of a whole small object, of `span` (first byte, end, size of the file), or for headers only."""
 
@@ -102,28 +95,21 @@ class Answer:
         return f"status {self.status}, {len(self.body)} bytes: {head if self.verdict != Verdict.OK else ''}"
 
 
-async def send(client: httpx.AsyncClient, ask: Ask, patience: Patience) -> Answer:
-    """One request without redirects; a body is read to one byte more than it may have."""
+async def send(client: httpx.AsyncClient, ask: Ask, seconds: float) -> Answer:
+    """One request without redirects, whole in time; a body is read to one byte more than it may have."""
     headers = {"Accept-Encoding": "identity"}
     if ask.span:
         headers["Range"] = f"bytes={ask.span[0]}-{ask.span[1] - 1}"
-    limits = httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds)
-    request = client.build_request(ask.method, ask.url, headers=headers, timeout=limits)
-    try:
-        async with asyncio.timeout(patience.whole_seconds):
-            return await _read(client, request, ask)
-    except (httpx.TransportError, TimeoutError) as error:
-        return Answer(ask, 0, httpx.Headers(), f"{type(error).__name__}: {error}".encode())
-
-
-async def _read(client: httpx.AsyncClient, request: httpx.Request, ask: Ask) -> Answer:
-    response = await client.send(request, stream=True, follow_redirects=False)
     body = bytearray()
     try:
-        async for chunk in response.aiter_raw():
-            body += chunk[: ask.read_bytes - len(body)]
-            if len(body) >= ask.read_bytes:
-                break
-    finally:
-        await response.aclose()
+        async with (
+            asyncio.timeout(seconds),
+            client.stream(ask.method, ask.url, headers=headers, follow_redirects=False) as response,
+        ):
+            async for chunk in response.aiter_raw():
+                body += chunk[: ask.read_bytes - len(body)]
+                if len(body) >= ask.read_bytes:
+                    break
+    except (httpx.TransportError, TimeoutError) as error:
+        return Answer(ask, 0, httpx.Headers(), f"{type(error).__name__}: {error}".encode())
     return Answer(ask, response.status_code, response.headers, bytes(body))

@@ -10,7 +10,7 @@ import httpx
 from adapters.egress import Egress, check_head, read_uncoded
 from protocol.document import Document
 from protocol.log import ConsistencyProof, SealedCommitments
-from protocol.problems import Problem
+from protocol.problems import problem_code
 from weather.faults import BadAnswer, EgressDown, MinerUnreachable
 
 TIMEOUT_SECONDS = 10.0
@@ -50,8 +50,11 @@ class LogClient:
         """The answer; None if it is a problem that means nothing."""
         response, body = await exchange(self._egress, base_url, path, kind.max_bytes)
         if response.status_code == 200:
-            return _parsed(kind, body)
-        if _problem_code(body) in nothing:
+            try:
+                return kind.parse(body)
+            except ValueError as error:
+                raise BadAnswer(f"no {kind.__name__} in the answer: {error}") from error
+        if problem_code(body) in nothing:
             return None
         raise EgressDown(f"the log at {base_url} does not answer", found=f"status {response.status_code}")
 
@@ -75,17 +78,3 @@ async def exchange(
             return response, await read_uncoded(response, most_bytes)
     except (httpx.TransportError, TimeoutError, MinerUnreachable) as error:
         raise EgressDown(f"the validator at {base_url} does not answer: {error or type(error).__name__}") from error
-
-
-def _parsed(kind: type[A], body: bytes) -> A:
-    try:
-        return kind.parse(body)
-    except ValueError as error:
-        raise BadAnswer(f"no {kind.__name__} in the answer: {error}") from error
-
-
-def _problem_code(body: bytes) -> str | None:
-    try:
-        return Problem.parse(body).code
-    except ValueError:
-        return None

@@ -13,7 +13,7 @@ import httpx
 from opentelemetry import propagate
 
 from adapters.clock import Clock
-from adapters.egress import RETRIED_STATUSES, Egress, check_head, fault_of, read_uncoded
+from adapters.egress import RETRIED_STATUSES, Egress, check_head, fault_of, read_uncoded, retry_after
 from protocol import names
 from protocol.identity import PrivateKey
 from protocol.messages import (
@@ -31,7 +31,7 @@ from protocol.messages import (
     Request,
     parse_kerchunk_answer,
 )
-from protocol.problems import Problem
+from protocol.problems import problem_code
 from protocol.receipt import CommitmentAnswer
 from protocol.registry import RosterEntry
 from protocol.tokens import Access, Answer, Call, sign_request, verify_access, verify_answer
@@ -51,6 +51,7 @@ class Endpoint:
 
 FORECAST_REQUEST = Endpoint("weather-forecast-request", ForecastAnswer.max_bytes, 30.0)
 KERCHUNK_REQUEST = Endpoint("weather-kerchunk-request", KERCHUNK_MAX_BYTES, 30.0)
+LONGEST_WAIT = timedelta(minutes=10)
 RECEIPT = Endpoint("weather-receipt", ReceiptStored.max_bytes, 10.0)
 
 
@@ -135,9 +136,9 @@ class MinerClient:
             self._verify(miner, token, Answer(self.hotkey, nonce, status, body))
             return
         if status in RETRIED_STATUSES or token is None:
-            raise MinerUnreachable("status", found=status, retry_after=_retry_after(response))
+            raise MinerUnreachable("status", found=status, retry_after=retry_after(response, LONGEST_WAIT))
         self._verify(miner, token, Answer(self.hotkey, nonce, status, body))
-        raise MinerReportedError("final problem", found=_problem_code(body, status))
+        raise MinerReportedError("final problem", found=problem_code(body) or f"status {status}")
 
     def _verify(self, miner: RosterEntry, token: str | None, answer: Answer) -> None:
         if token is None:
@@ -165,18 +166,6 @@ def _read(parse: Callable[[bytes], Read], body: bytes, job_id: str) -> Read:
     if answer.job_id != job_id:
         raise BadAnswer("answer about another job", found=answer.job_id, expected=job_id)
     return answer
-
-
-def _retry_after(response: httpx.Response) -> timedelta | None:
-    text = response.headers.get("retry-after", "")
-    return timedelta(seconds=min(int(text), 600)) if text.isascii() and text.isdigit() and len(text) < 6 else None
-
-
-def _problem_code(body: bytes, status: int) -> str:
-    try:
-        return Problem.parse(body).code
-    except ValueError:
-        return f"status {status}"
 
 
 def _nonce() -> str:

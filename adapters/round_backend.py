@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from adapters.egress import retry_after
 from adapters.ledger.tables.runs import OutboxRow
 from protocol.canonical import J, load_json_strict
 from protocol.round_backend import ASKED_NEXT, BATCHED, Reply, body_sha256, content_digest, resource
@@ -21,6 +22,7 @@ from weather.faults import ConfigurationInvalid
 
 CONNECT_SECONDS, WHOLE_SECONDS = 5.0, 30.0
 MOST_BYTES = 1 << 20
+_DAY = timedelta(days=1)
 _CODE = re.compile(r"[A-Za-z-]{1,64}")
 
 
@@ -37,7 +39,7 @@ class Answer:
         document = self.document
         proved = document.get("state") == "stored" and document.get("body_sha256") == body_sha256(body.encode())
         code, told = document.get("code"), document.get("retry_after")
-        wait = timedelta(seconds=min(max(told, 0), 86_400)) if isinstance(told, int) else self.retry_after
+        wait = min(timedelta(seconds=max(told, 0)), _DAY) if isinstance(told, int) else self.retry_after
         return Reply(self.status, code if isinstance(code, str) and _CODE.fullmatch(code) else None, proved, wait)
 
     def of_item(self, row: OutboxRow) -> Reply:
@@ -107,9 +109,7 @@ async def _read(response: httpx.Response) -> Answer:
         document = load_json_strict(bytes(text), MOST_BYTES, signed=False)
     except ValueError:
         document = None
-    seconds = response.headers.get("retry-after", "")
-    wait = timedelta(seconds=int(seconds[:6])) if seconds.isascii() and seconds.isdigit() else None
-    return Answer(response.status_code, document if isinstance(document, dict) else {}, wait)
+    return Answer(response.status_code, document if isinstance(document, dict) else {}, retry_after(response, _DAY))
 
 
 def _checked(base_url: str) -> str:

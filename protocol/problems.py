@@ -66,6 +66,14 @@ class Refusal(Exception):
         )
 
 
+def problem_code(body: bytes) -> str | None:
+    """The code of an answer that is a problem."""
+    try:
+        return Problem.parse(body).code
+    except ValueError:
+        return None
+
+
 class Problem(Document):
     """One RFC 9457 document; `answer` is what a `CommitmentExists` carries besides."""
 

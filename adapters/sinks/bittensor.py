@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Head, Limits, Neuron, Published
+from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Limits, Published
 from weather.faults import ConfigurationInvalid, SinkUnavailable, WeightsNotPublished
 
 CALL_SECONDS = 60
@@ -39,19 +39,16 @@ class BittensorChain(Chain):
         self._wallet = self._sdk.Wallet(wallet, path=str(folder))
         self.account: str = self._wallet.hotkey.ss58_address
 
-    def head(self) -> Head:
-        async def read(client: Any) -> Head:
-            block = await client.block()
-            return Head(block, await client.timestamp(block))
+    def head(self) -> int:
+        async def read(client: Any) -> int:
+            return await client.block()
 
         return self._ask(read)
 
-    def registry(self, block: int) -> tuple[Neuron, ...]:
-        async def read(client: Any) -> tuple[Neuron, ...]:
-            subnet = self._sdk.storage.SubtensorModule
-            keys = await client.query_map(subnet.Keys, [self._netuid], block=block)
-            blocks = dict(await client.query_map(subnet.BlockAtRegistration, [self._netuid], block=block))
-            return tuple(Neuron(str(account), int(uid), int(blocks[uid])) for uid, account in keys)
+    def registry(self, block: int) -> dict[str, int]:
+        async def read(client: Any) -> dict[str, int]:
+            keys = await client.query_map(self._sdk.storage.SubtensorModule.Keys, [self._netuid], block=block)
+            return {str(account): int(uid) for uid, account in keys}
 
         return self._ask(read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from adapters.sinks.port import Submitted, WeightSink
@@ -16,17 +16,6 @@ from weather.weights.apportion import as_u16, capped, registered
 BLOCK_TIME = timedelta(seconds=12)
 
 Entries = tuple[tuple[int, int], ...]  # (uid, u16), by uid
-
-
-class Head(NamedTuple):
-    block: int
-    time: datetime
-
-
-class Neuron(NamedTuple):
-    account: str
-    uid: int
-    registered_block: int
 
 
 class Limits(NamedTuple):
@@ -54,11 +43,12 @@ class Chain(ABC):
     """
 
     @abstractmethod
-    def head(self) -> Head: ...
+    def head(self) -> int:
+        """Number of the newest block."""
 
     @abstractmethod
-    def registry(self, block: int) -> tuple[Neuron, ...]:
-        """Who held which uid at the block."""
+    def registry(self, block: int) -> dict[str, int]:
+        """The uid that each account held at the block."""
 
     @abstractmethod
     def limits(self) -> Limits: ...
@@ -91,9 +81,9 @@ class ChainSink(WeightSink):
 
     def submit(self, payload: WeightsPayload, key: str) -> Submitted:
         head, limits = self._chain.head(), self._chain.limits()
-        entries = self._entries(payload, head.block, limits)
+        entries = self._entries(payload, head, limits)
         last = self._chain.published(self._account)
-        early = last.block + limits.rate_blocks - head.block if last else 0
+        early = last.block + limits.rate_blocks - head if last else 0
         if last and early > 0:
             if last.entries == entries and not limits.commit_reveal:
                 return Submitted("submitted", str(last.block))
@@ -109,7 +99,7 @@ class ChainSink(WeightSink):
         return None if limits.commit_reveal else False
 
     def _entries(self, payload: WeightsPayload, block: int, limits: Limits) -> Entries:
-        uids = {neuron.account: neuron.uid for neuron in self._chain.registry(block)}
+        uids = self._chain.registry(block)
         accounts = {hotkey: self._accounts.get(hotkey) or ss58.encode(hotkey) for hotkey, _ in payload.shares}
         there = {hotkey: uids[account] for hotkey, account in accounts.items() if account in uids}
         if self._burn_hotkey in accounts and self._burn_hotkey not in there:

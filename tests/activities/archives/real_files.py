@@ -13,7 +13,6 @@ from adapters.clock import FixedClock
 from adapters.gfs_archive import GfsArchive, RawMessage
 from adapters.gfs_index import Channel, PlannedMessage, RangePlan, gfs_path
 from adapters.grib_decoder import DecodedMessage, GribDecoder
-from adapters.http_answers import Patience
 from weather.grids import Grid
 
 GFS_2P5 = "gfs/gfs_20110110T12_f120_2p5.grib2"
@@ -48,7 +47,7 @@ class CoarseFile:
 
 def archive_of(client: httpx.AsyncClient, *urls: str, at: datetime = SOON_AFTER) -> GfsArchive:
     archive = GfsArchive(urls, PRODUCT, client, FixedClock(at))
-    archive.patience = Patience(connect_seconds=1, read_seconds=0.5, whole_seconds=2)
+    archive.call_seconds = 2
     return archive
 
 

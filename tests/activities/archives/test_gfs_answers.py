@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from adapters.http_answers import Answer, Ask, Patience, Verdict, send
+from adapters.http_answers import Answer, Ask, Verdict, send
 from tests.range_server import Recorded, free_port, replay
 
 NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
@@ -15,7 +15,7 @@ RANGE = b"HTTP/1.1 206 Partial Content\nContent-Type: binary/octet-stream\nConte
 WHOLE = b"Content-Length: 100"
 XML = b"<?xml version='1.0'?><Error><Code>%s</Code></Error>"
 PAGE = b"<!DOCTYPE html><html><body>Are you a robot?</body></html>"
-PATIENCE = Patience(connect_seconds=0.5, read_seconds=0.2, whole_seconds=1)
+SECONDS = 1
 
 RECORDED = {
     "the range": (Recorded(RANGE + WHOLE, BODY), "ok"),
@@ -71,7 +71,7 @@ RECORDED = {
 async def test_a_recorded_answer_to_a_range_has_its_verdict(name: str) -> None:
     recorded, verdict = RECORDED[name]
     async with replay(recorded) as url, httpx.AsyncClient(trust_env=False) as client:
-        answer = await send(client, Ask(f"{url}/file", span=(1000, 1100, 5000)), PATIENCE)
+        answer = await send(client, Ask(f"{url}/file", span=(1000, 1100, 5000)), SECONDS)
     assert answer.verdict == verdict, str(answer)
 
 
@@ -86,13 +86,13 @@ INDEX = {
 async def test_a_recorded_answer_for_a_whole_index_has_its_verdict(name: str) -> None:
     recorded, verdict = INDEX[name]
     async with replay(recorded) as url, httpx.AsyncClient(trust_env=False) as client:
-        answer = await send(client, Ask(f"{url}/file.idx", most_bytes=1000), PATIENCE)
+        answer = await send(client, Ask(f"{url}/file.idx", most_bytes=1000), SECONDS)
     assert answer.verdict == verdict, str(answer)
 
 
 async def test_a_head_of_an_absent_object_is_absent_though_it_cannot_say_why() -> None:
     async with replay(Recorded(b"HTTP/1.1 403 Forbidden")) as url, httpx.AsyncClient(trust_env=False) as client:
-        assert (await send(client, Ask(f"{url}/file"), PATIENCE)).verdict == Verdict.ABSENT
+        assert (await send(client, Ask(f"{url}/file"), SECONDS)).verdict == Verdict.ABSENT
 
 
 async def test_reading_stops_one_byte_after_what_was_asked_for() -> None:
@@ -100,14 +100,14 @@ async def test_reading_stops_one_byte_after_what_was_asked_for() -> None:
         replay(Recorded(b"HTTP/1.1 200 OK", bytes(5_000_000))) as url,
         httpx.AsyncClient(trust_env=False) as client,
     ):
-        answer = await send(client, Ask(f"{url}/file.idx", most_bytes=1000), PATIENCE)
+        answer = await send(client, Ask(f"{url}/file.idx", most_bytes=1000), SECONDS)
     assert len(answer.body) == 1001
 
 
 async def test_a_port_on_which_nobody_listens_is_transport() -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         with free_port() as port:
-            answer = await send(client, Ask(f"http://127.0.0.1:{port}/file"), PATIENCE)
+            answer = await send(client, Ask(f"http://127.0.0.1:{port}/file"), SECONDS)
     assert (answer.verdict, answer.status) == (Verdict.TRANSPORT, 0)
     assert b"ConnectError" in answer.body
 
@@ -117,8 +117,7 @@ async def test_a_body_that_drips_for_ever_is_ended_by_the_clock_of_the_whole_req
         replay(Recorded(RANGE + WHOLE, BODY[:50], "silence")) as url,
         httpx.AsyncClient(trust_env=False) as client,
     ):
-        patience = Patience(connect_seconds=1, read_seconds=30, whole_seconds=0.2)
-        answer = await send(client, Ask(f"{url}/file", span=(1000, 1100, 5000)), patience)
+        answer = await send(client, Ask(f"{url}/file", span=(1000, 1100, 5000)), 0.2)
     assert answer.verdict == Verdict.TRANSPORT
 
 

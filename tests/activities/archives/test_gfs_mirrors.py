@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from adapters.grib_decoder import GribDecoder
-from adapters.http_answers import Patience
 from adapters.inputs import fetch_fields, keep_bundle
 from adapters.object_store import ObjectStore
 from tests.activities.archives.real_files import (
@@ -63,7 +62,7 @@ async def test_the_set_is_complete_from_the_second_mirror_if_the_first_is_in_tro
 ) -> None:
     first.overrides["gfs."], code = TROUBLES[trouble]
     archive = archive_of(client, first.url, second.url)
-    archive.patience = Patience(connect_seconds=1, read_seconds=0.5, whole_seconds=0.3)
+    archive.call_seconds = 0.3
     plan = await archive.plan(CYCLE, LEAD, SMALL)
     messages = await archive.fetch(plan)
     assert {message.url for message in messages} == {f"{second.url}/{PATH}"}

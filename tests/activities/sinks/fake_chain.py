@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
+from typing import NamedTuple
 
 from adapters.clock import FixedClock
-from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Head, Limits, Neuron, Published
+from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Limits, Published
 from weather.faults import SinkUnavailable, WeightsNotPublished
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(rate_blocks=100, min_entries=1, max_share=10**9, version_key=7, commit_reveal=False)
+
+
+class Move(NamedTuple):
+    account: str
+    uid: int
+    block: int
 
 
 def running() -> Event:
@@ -31,7 +38,7 @@ class FakeChain(Chain):
     down: bool = False
     runs: Event = field(default_factory=running)
     submissions: list[Published] = field(default_factory=list)
-    moves: list[Neuron] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     """Each takes the uid, and its account leaves the one it had; the last of a uid holds it."""
 
     def register(self, *accounts: str) -> None:
@@ -40,22 +47,22 @@ class FakeChain(Chain):
             self.move(account, len({move.uid for move in self.moves}))
 
     def move(self, account: str, uid: int) -> None:
-        self.moves.append(Neuron(account, uid, self.block))
+        self.moves.append(Move(account, uid, self.block))
 
     @property
     def block(self) -> int:
         return (self.clock.now() - GENESIS) // BLOCK_TIME
 
-    def head(self) -> Head:
+    def head(self) -> int:
         self._answer()
-        return Head(self.block, self.clock.now())
+        return self.block
 
-    def registry(self, block: int) -> tuple[Neuron, ...]:
+    def registry(self, block: int) -> dict[str, int]:
         self._answer()
-        done = [move for move in self.moves if move.registered_block <= block]
+        done = [move for move in self.moves if move.block <= block]
         uids = {move.uid: move for move in done}
         last = {move.account: move for move in done}
-        return tuple(move for move in uids.values() if last[move.account] == move)
+        return {move.account: move.uid for move in uids.values() if last[move.account] == move}
 
     def limits(self) -> Limits:
         self._answer()
@@ -65,8 +72,7 @@ class FakeChain(Chain):
         self._answer()
         if self.submissions and self.block < self.submissions[-1].block + self.given.rate_blocks:
             raise SinkUnavailable("rate limit")
-        uids = {neuron.uid for neuron in self.registry(self.block)}
-        unknown = dict(entries).keys() - uids
+        unknown = dict(entries).keys() - set(self.registry(self.block).values())
         if unknown or version_key < self.given.version_key or len(entries) < self.given.min_entries:
             raise WeightsNotPublished("refused")
         self.submissions.append(Published(self.block, entries))

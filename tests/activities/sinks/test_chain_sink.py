@@ -78,7 +78,7 @@ def test_emission_pays_no_stranger_however_uids_move() -> None:
     for _ in range(200):
         place.chain.move(draw.choice([*paid, *strangers]), draw.randrange(5))
         place.pass_blocks(100)
-        held = {neuron.uid: neuron.account for neuron in place.chain.registry(place.chain.block)}
+        held = {uid: account for account, uid in place.chain.registry(place.chain.block).items()}
         there = [hotkey for account, hotkey in paid.items() if account in held.values()]
         if not there:
             with pytest.raises(NothingToPublish):
