@@ -53,41 +53,36 @@ class MinerActivities:
 
     @activity.defn
     def fetch_gfs(self, job: MinerJobInput) -> FetchedInputs:
-        with self._stage(job, "fetching"):
-            call, layout = self._call(job)
-            fields = self._library.fetch(call, layout.grid_value, lambda *done: attempts.heartbeat(list(done)))
+        with self._stage(job, "fetching") as (call, writer):
+            fields = self._library.fetch(call, writer.layout.grid_value)
         return FetchedInputs(input_data_hash=call.input_data_hash, fields=fields)
 
     @activity.defn
     def run_inference(self, job: MinerJobInput) -> Inferred:
-        with self._stage(job, "inference"), attempts.beating_thread():
-            call, layout = self._call(job)
-            writer, leads = StoreWriter(self._premises.store(job.job_id), layout), layout.lead_time_hours
+        with self._stage(job, "inference") as (call, writer):
+            leads = writer.layout.lead_time_hours
             if not writer.complete:
                 done = attempts.resumed() or 0 if writer.unfinished.exists() else 0
-                with self._library.gfs_forecast(call.gfs_init_time, layout.grid_value, layout.fields()) as gfs:
-                    forecast = self._forecaster(job, call, layout, gfs)
-                    for count, lead_hours in enumerate(leads[done:], done + 1):
-                        writer.write_lead(lead_hours, forecast(lead_hours))
-                        attempts.heartbeat(count)
+                forecast = self._forecaster(job, call, writer.layout)
+                for count, lead_hours in enumerate(leads[done:], done + 1):
+                    writer.write_lead(lead_hours, forecast(lead_hours))
+                    attempts.heartbeat(count)
         return Inferred(leads=len(leads))
 
     @activity.defn
     def write_store(self, job: MinerJobInput) -> WrittenStore:
-        with self._stage(job, "writing"), attempts.beating_thread():
-            call, layout = self._call(job)
-            writer = StoreWriter(self._premises.store(job.job_id), layout)
+        with self._stage(job, "writing") as (call, writer):
             manifest = writer.finish(call.identity(job.hotkey))
             tamper = self._miners[job.hotkey].cheat.tamper
             if tamper and not writer.complete:
-                tamper(writer.unfinished, layout)
+                tamper(writer.unfinished, writer.layout)
             writer.publish()
         return WrittenStore(root=manifest.root, object_count=manifest.object_count, total_bytes=manifest.total_bytes)
 
     @activity.defn
     def sign_commitment(self, job: MinerJobInput) -> SignedCommitment:
-        call, layout = self._call(job)
-        manifest = StoreWriter(self._premises.store(job.job_id), layout).finish(call.identity(job.hotkey))
+        call, writer = self._task(job)
+        manifest = writer.finish(call.identity(job.hotkey))
         commitment = Commitment(
             **call.identity(job.hotkey).model_dump(),
             score_spec_digest=call.score_spec_digest,
@@ -109,27 +104,28 @@ class MinerActivities:
             raise PrerequisiteMissing(f"job {job.job_id} is not signed")
         answer = asyncio.run(submit(offer, validator, self._miners[job.hotkey], self._premises))
         self._premises.jobs.keep_receipt(job.job_id, validator, answer.body.decode())
-        asyncio.run(watch_log(validator, answer, self._premises))
+        watch_log(validator, answer, self._premises)
         return Submission(validator=validator, leaf_index=answer.receipt.leaf_index, in_time=answer.in_time)
 
     @activity.defn
     def expire_store(self, job: MinerJobInput) -> Expired:
-        _, layout = self._call(job)
+        _, writer = self._task(job)
         self._premises.jobs.expire(job.job_id, self._premises.clock.now())
-        StoreWriter(self._premises.store(job.job_id), layout).remove()
-        return Expired(objects=len(layout.object_set()))
+        writer.remove()
+        return Expired(objects=len(writer.layout.object_set()))
 
     @contextmanager
-    def _stage(self, job: MinerJobInput, stage: Stage) -> Generator[None]:
+    def _stage(self, job: MinerJobInput, stage: Stage) -> Generator[tuple[ForecastRequestData, StoreWriter]]:
         """Shows in the job table what is being done, and how it failed."""
         self._premises.jobs.enter(job.job_id, stage)
         try:
-            yield
+            with attempts.beating_thread():
+                yield self._task(job)
         finally:
             if error := sys.exception():
                 self._premises.jobs.fail(job.job_id, FAILED[stage], str(error))
 
-    def _forecaster(self, job: MinerJobInput, call: ForecastRequestData, layout: Layout, gfs: Forecaster) -> Forecaster:
+    def _forecaster(self, job: MinerJobInput, call: ForecastRequestData, layout: Layout) -> Forecaster:
         me, library, grid, channels = self._miners[job.hotkey], self._library, layout.grid_value, layout.fields()
         fetched = library.inputs(call.input_data_hash, grid)
         inputs = Inputs(
@@ -139,15 +135,16 @@ class MinerActivities:
             analysis=fetched.get(call.gfs_init_time, {}),
             earlier=fetched.get(call.gfs_init_time - SIX_HOURS, {}),
             climatology=lambda valid_time: library.climatology(valid_time, grid, channels),
-            gfs=gfs,
+            gfs=lambda lead_hours: library.gfs(call.gfs_init_time, lead_hours, grid, channels),
             decode=library.decode,
             planet_seed=self._seed,
         )
         return KINDS[me.cheat.kind or me.settings.kind](inputs, **({} if me.cheat.kind else me.settings.parameters))
 
-    def _call(self, job: MinerJobInput) -> tuple[ForecastRequestData, Layout]:
+    def _task(self, job: MinerJobInput) -> tuple[ForecastRequestData, StoreWriter]:
+        """The call of a job, and who writes its store."""
         call = ForecastRequestData.parse(self._job(job).call.encode())
-        return call, self._premises.catalog.layout(call.grid)
+        return call, StoreWriter(self._premises.store(job.job_id), self._premises.catalog.layout(call.grid))
 
     def _job(self, job: MinerJobInput) -> Job:
         found = self._premises.jobs.get(job.job_id)

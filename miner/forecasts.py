@@ -29,14 +29,11 @@ from adapters.grib_decoder import DecodedMessage
 from miner.settings import Miner
 from protocol.layout import Layout
 from weather.faults import ConfigurationInvalid
-from weather.grids import FULL_CIRCLE, Grid
 from weather.planet.planet import Planet
 
 Array = npt.NDArray[np.float32]
 Fields = Mapping[tuple[str, int], Array]
 Forecaster = Callable[[int], Fields]
-
-STEERING = ("z", 500)
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Inputs:
     planet_seed: int
 
     def normal(self, lead_hours: int) -> Fields:
-        """Climatology of the valid time of a lead; negative leads lie before the init time."""
+        """Climatology of the valid time of a lead."""
         return self.climatology(self.init_time + timedelta(hours=lead_hours))
 
 
@@ -82,23 +79,12 @@ def climatology(inputs: Inputs) -> Forecaster:
 
 def damped_persistence(inputs: Inputs, *, daily_factor: float = 0.7) -> Forecaster:
     """Today's anomaly fades towards the climatology of the valid time."""
-    anomaly = _difference(inputs.analysis, inputs.normal(0))
-    return lambda lead_hours: _sum(inputs.normal(lead_hours), anomaly, daily_factor ** (lead_hours / 24))
-
-
-def advected_persistence(
-    inputs: Inputs, *, degrees_per_day: float | None = None, daily_factor: float = 0.7
-) -> Forecaster:
-    """Today's anomaly drifts eastward, with a given speed or the one seen over the last six hours, and fades."""
-    grid = inputs.layout.grid_value
-    anomaly = _difference(inputs.analysis, inputs.normal(0))
-    before = _difference(inputs.earlier, inputs.normal(-6))
-    speed = _drift(before, anomaly, grid) if degrees_per_day is None else degrees_per_day
+    normal = inputs.normal(0)
+    anomaly = {key: values - normal[key] for key, values in inputs.analysis.items()}
 
     def forecast(lead_hours: int) -> Fields:
-        days = lead_hours / 24
-        moved = {key: shifted(values, days * speed, grid) for key, values in anomaly.items()}
-        return _sum(inputs.normal(lead_hours), moved, daily_factor**days)
+        share = np.float32(daily_factor ** (lead_hours / 24))
+        return {key: values + share * anomaly[key] for key, values in inputs.normal(lead_hours).items()}
 
     return forecast
 
@@ -135,8 +121,7 @@ def grib_file(inputs: Inputs, *, folder: str, prefix: str = "", step_hours: int 
 
 
 KINDS: dict[str, Callable[..., Forecaster]] = {
-    kind.__name__: kind
-    for kind in (persistence, climatology, damped_persistence, advected_persistence, skilful, copied_gfs, grib_file)
+    kind.__name__: kind for kind in (persistence, climatology, damped_persistence, skilful, copied_gfs, grib_file)
 }
 
 
@@ -148,31 +133,3 @@ def check_kind(miner: Miner) -> None:
         inspect.signature(KINDS[miner.kind]).bind(None, **miner.parameters)
     except TypeError as error:
         raise ConfigurationInvalid(f"miner {miner.name}, kind {miner.kind}: {error}") from error
-
-
-def shifted(values: Array, degrees: float, grid: Grid) -> Array:
-    """Values moved eastward, linear between columns; a regional grid repeats its western edge."""
-    columns = np.arange(grid.longitude_count)
-    source = columns - degrees * 1e6 / grid.longitude_step
-    west = np.floor(source).astype(np.int64)
-    share = (source - west).astype(np.float32)
-    if grid.longitude_step * grid.longitude_count == FULL_CIRCLE:
-        near, far = west % grid.longitude_count, (west + 1) % grid.longitude_count
-    else:
-        near, far = np.clip(west, 0, columns[-1]), np.clip(west + 1, 0, columns[-1])
-    return (1 - share) * values[:, near] + share * values[:, far]
-
-
-def _drift(before: Fields, now: Fields, grid: Grid) -> float:
-    """Degrees a day by which the anomalies of the steering level moved east over six hours, by least squares."""
-    key = STEERING if STEERING in now else next(iter(now))
-    slope = np.gradient((before[key] + now[key]) / 2, grid.longitude_step / 1e6, axis=1)
-    return -4 * float(np.sum((now[key] - before[key]) * slope) / np.sum(slope * slope))
-
-
-def _difference(fields: Fields, normal: Fields) -> Fields:
-    return {key: values - normal[key] for key, values in fields.items()}
-
-
-def _sum(normal: Fields, anomaly: Fields, factor: float) -> Fields:
-    return {key: values + np.float32(factor) * anomaly[key] for key, values in normal.items()}

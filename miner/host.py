@@ -31,7 +31,6 @@ from adapters.telemetry import ActivityLines
 from adapters.temporal_client import connect, runtime, workflow_runner
 from miner.activities import MinerActivities
 from miner.cheats import cheat_of
-from miner.database import Database
 from miner.forecasts import check_kind
 from miner.inputs import Library
 from miner.jobs import Jobs
@@ -84,18 +83,13 @@ def open_premises(settings: MinerSettings, clock: Clock) -> Premises:
         raise ConfigurationInvalid(f"registry: {error}") from error
     return Premises(
         registry=registry,
-        jobs=Jobs(open_database(settings)),
+        jobs=Jobs(settings.data_dir),
         data_dir=settings.data_dir,
         catalog=Catalog(settings.extra_layouts),
         clock=clock,
         egress=Egress(clock, tuple(ip_network(network) for network in settings.egress_allow)),
         started_at=clock.now(),
     )
-
-
-def open_database(settings: MinerSettings) -> Database:
-    """The host's file, made if it is not there."""
-    return Database(settings.data_dir / "miner.sqlite")
 
 
 def job_starter(client: Client) -> StartJob:

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, text, update
+from sqlalchemy import CheckConstraint, ForeignKey, Text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from adapters.ledger.rows import insert_if_absent
@@ -80,20 +80,8 @@ def job_of(call: ForecastRequestData, hotkey: str, received_at: datetime) -> Job
     )
 
 
-class Jobs:
+class Jobs(Database):
     """Both tables; blocking."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    def probe(self) -> None:
-        """Write and read once, or `LedgerUnavailable`."""
-        with self.database.begin() as session:
-            session.execute(text("PRAGMA user_version = 1"))
-            session.execute(text("PRAGMA user_version")).scalar_one()
-
-    def close(self) -> None:
-        self.database.close()
 
     def receive(self, job: Job) -> tuple[Job, bool]:
         """Insert the job or join the one that is there; also whether it is new.
@@ -102,13 +90,13 @@ class Jobs:
             OtherJob: the one that is there differs in what jobs are joined by.
         """
         try:
-            with self.database.begin() as session:
+            with self.begin() as session:
                 return insert_if_absent(session, job, JOINED_BY)
         except LedgerConflict as other:
             raise OtherJob(str(other)) from other
 
     def get(self, job_id: str) -> Job | None:
-        with self.database.begin() as session:
+        with self.begin() as session:
             return session.get(Job, job_id)
 
     def enter(self, job_id: str, stage: Stage) -> None:
@@ -122,25 +110,25 @@ class Jobs:
         """Keep the commitment durably; the first one stands and is returned."""
         signed = {"commitment": commitment, "signature": signature}
         self._change_unsigned(job_id, status="completed", error_code=None, **signed)
-        with self.database.begin() as session:
+        with self.begin() as session:
             return session.get_one(Job, job_id).commitment or ""
 
     def keep_receipt(self, job_id: str, validator: str, answer: str) -> None:
         """The first one of a validator stands."""
-        with self.database.begin() as session:
+        with self.begin() as session:
             insert_if_absent(session, Receipt(job_id, validator, answer), ())
 
     def receipt(self, job_id: str, validator: str) -> str | None:
-        with self.database.begin() as session:
+        with self.begin() as session:
             found = session.get(Receipt, (job_id, validator))
         return found.answer if found else None
 
     def expire(self, job_id: str, at: datetime) -> None:
-        with self.database.begin() as session:
+        with self.begin() as session:
             unexpired = (Job.job_id == job_id) & Job.expired_at.is_(None)
             session.execute(update(Job).where(unexpired).values(expired_at=at.isoformat()))
 
     def _change_unsigned(self, job_id: str, **values: str | None) -> None:
         """A signed job stays as it is."""
-        with self.database.begin() as session:
+        with self.begin() as session:
             session.execute(update(Job).where(Job.job_id == job_id, Job.commitment.is_(None)).values(values))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 from activities.messages.inference import MinerJobInput, Requested
@@ -15,7 +14,6 @@ from adapters.egress import Egress
 from miner.cheats import Cheat
 from miner.jobs import Jobs
 from miner.settings import Miner
-from miner.tree_heads import TreeHeads
 from protocol.identity import PrivateKey
 from protocol.registry import Registry
 
@@ -43,11 +41,6 @@ class Premises:
     clock: Clock
     egress: Egress
     started_at: datetime
-
-    @cached_property
-    def heads(self) -> TreeHeads:
-        """What validators said of their logs."""
-        return TreeHeads(self.jobs.database)
 
     def store(self, job_id: str) -> Path:
         """Where the objects of a job lie."""

@@ -59,7 +59,7 @@ refused = partial(problem_of, retry_seconds=30)
 
 Body = TypeVar("Body", bound=Request)
 Handler = Callable[[RequestClaims, Body], Awaitable[tuple[int, Document]]]
-After = Callable[[RequestClaims, Body], Awaitable[None]]
+After = Callable[[RequestClaims, Body], None]
 
 
 class MinerService:
@@ -172,8 +172,8 @@ class MinerService:
         await asyncio.to_thread(self._premises.jobs.keep_receipt, job_id, claims.iss, request.data.body.decode())
         return 200, ReceiptStored(job_id=job_id)
 
-    async def _watch(self, claims: RequestClaims, request: ReceiptDelivery) -> None:
-        await watch_log(claims.iss, request.data, self._premises)
+    def _watch(self, claims: RequestClaims, request: ReceiptDelivery) -> None:
+        watch_log(claims.iss, request.data, self._premises)
 
     def _completed(self, job: Job, validator: str, offer: CommitmentData) -> KerchunkCompleted:
         access = Access(self._me.key.hotkey, validator, job.job_id)

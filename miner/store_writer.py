@@ -27,7 +27,7 @@ class StoreWriter:
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self._folder = folder
-        self._layout = layout
+        self.layout = layout
         self.unfinished = folder.with_name(folder.name + ".part")
 
     @property
@@ -41,26 +41,26 @@ class StoreWriter:
         Raises:
             IncompleteForecast: a field is absent, of another shape or not finite.
         """
-        for variable, level in self._layout.fields():
+        for variable, level in self.layout.fields():
             values = fields.get((variable, level))
-            if values is None or values.shape != self._layout.grid_value.shape or not np.isfinite(values).all():
+            if values is None or values.shape != self.layout.grid_value.shape or not np.isfinite(values).all():
                 raise IncompleteForecast(
                     f"{variable} at level {level}, {lead_hours} h is absent, misshapen or infinite"
                 )
             chunk = standalone.simple_compress(np.ascontiguousarray(values, dtype=np.float32).ravel(), _PCODEC)
-            self._put(self._layout.chunk_path(variable, level, lead_hours), chunk)
+            self._put(self.layout.chunk_path(variable, level, lead_hours), chunk)
 
     def finish(self, identity: StoreIdentity) -> Manifest:
         """Add metadata, coordinates and manifest; the manifest of a complete store is read."""
-        objects = self._layout.object_set()
+        objects = self.layout.object_set()
         if self.complete:
             with storage_faults():
                 body = (self._folder / MANIFEST).read_bytes()
             return Manifest.read(body, identity.job_id, len(objects))
         self._put("zarr.json", root_metadata(identity))
-        for name in self._layout.array_names():
-            self._put(f"{name}/zarr.json", array_metadata(self._layout, name, "pcodec"))
-        for path, chunk in coordinate_chunks(self._layout, identity.init_time).items():
+        for name in self.layout.array_names():
+            self._put(f"{name}/zarr.json", array_metadata(self.layout, name, "pcodec"))
+        for path, chunk in coordinate_chunks(self.layout, identity.init_time).items():
             self._put(path, chunk)
         manifest = Manifest.build(identity.job_id, (self._entry(path) for path in objects))
         self._put(MANIFEST, manifest.canonical)

@@ -62,15 +62,14 @@ def miners_status(config: Annotated[Path, File], as_json: Json = False) -> None:
     """What the miners of a `miners.toml` know of the validators' logs; exit 5 if one is convicted."""
     from contextlib import closing
 
-    from miner.host import open_database
+    from miner.database import Database
+    from miner.log_watch import told
     from miner.settings import load_settings
-    from miner.tree_heads import TreeHeads
 
-    with closing(open_database(load_settings(config))) as database:
-        heads = TreeHeads(database)
-        convictions = heads.convictions()
-        emit({"logs": heads.told(), "convictions": [each.told for each in convictions]}, as_json=as_json)
-    raise typer.Exit(FAULT if convictions else 0)
+    with closing(Database(load_settings(config).data_dir)) as database:
+        found = told(database)
+    emit(found, as_json=as_json)
+    raise typer.Exit(FAULT if found["convictions"] else 0)
 
 
 @archive.command("serve")

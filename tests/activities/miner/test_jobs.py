@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from miner.database import Database
 from miner.jobs import JOINED_BY, Job, Jobs, OtherJob
 from weather.faults import LedgerUnavailable
 
@@ -31,7 +30,7 @@ JOB = Job(
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    table = Jobs(Database(tmp_path / "miner.sqlite"))
+    table = Jobs(tmp_path)
     yield table
     table.close()
 
@@ -75,12 +74,12 @@ def test_first_receipt_of_each_validator_is_kept(jobs: Jobs) -> None:
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
-    before = Jobs(Database(tmp_path / "miner.sqlite"))
+    before = Jobs(tmp_path)
     before.receive(JOB)
     before.sign(JOB.job_id, "{}", "s")
     before.expire(JOB.job_id, datetime(2026, 12, 20, tzinfo=UTC))
     before.close()
-    after = Jobs(Database(tmp_path / "miner.sqlite"))
+    after = Jobs(tmp_path)
     job = after.get(JOB.job_id)
     after.close()
     assert job is not None and job.signature == "s" and job.expired_at == "2026-12-20T00:00:00+00:00"

@@ -19,12 +19,11 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import SubmitCommitment
 from adapters.clock import FixedClock
-from miner.log_watch import watch_log
+from miner.log_watch import Conviction, convictions, largest, watch_log
 from miner.premises import Premises
-from miner.tree_heads import TreeHeads
 from protocol import merkle
 from protocol.commitment import Commitment
-from protocol.log import ConsistencyProof, growth_broken
+from protocol.log import ConsistencyProof, SignedHead, growth_broken
 from protocol.problems import Refusal
 from protocol.receipt import (
     CommitmentAnswer,
@@ -124,16 +123,22 @@ class Watcher:
 
     async def receive(self, *receipts: CommitmentAnswer) -> None:
         for receipt in receipts:
-            await watch_log(VALIDATOR.hotkey, receipt, self.premises)
+            await asyncio.to_thread(watch_log, VALIDATOR.hotkey, receipt, self.premises)
 
     @property
-    def heads(self) -> TreeHeads:
-        return self.premises.heads
+    def convictions(self) -> list[Conviction]:
+        with self.premises.jobs.begin() as session:
+            return convictions(session)
 
     @property
     def largest(self) -> int | None:
-        found = self.heads.largest(VALIDATOR.hotkey)
+        found = largest_head(self.premises)
         return None if found is None else found.tree_head.tree_size
+
+
+def largest_head(premises: Premises) -> SignedHead | None:
+    with premises.jobs.begin() as session:
+        return largest(session, VALIDATOR.hotkey)
 
 
 @pytest.fixture
@@ -154,18 +159,16 @@ async def test_the_largest_head_is_kept_and_every_receipt_asks_for_a_proof(watch
     assert (watcher.largest, watcher.log.asked) == (5, [(1, 5), (3, 5)])
     await watcher.receive(watcher.log.receipt(8, 9), watcher.log.receipt(8, 9))
     assert (watcher.largest, watcher.log.asked[2:]) == (9, [(5, 9)])
-    assert watcher.heads.convictions() == []
+    assert watcher.convictions == []
 
 
 async def convicted(watcher: Watcher, caplog: pytest.LogCaptureFixture, broken: str) -> None:
     """One conviction whose evidence anybody can check."""
-    (found,) = watcher.heads.convictions()
+    (found,) = watcher.convictions
     assert (found.validator, found.broken) == (VALIDATOR.hotkey, broken)
     assert found.older.holds("test", VALIDATOR.hotkey) and found.newer.holds("test", VALIDATOR.hotkey)
     assert growth_broken(found.older, found.newer, found.proof) == broken
     assert [record.levelno for record in caplog.records if "is convicted" in record.message] == [logging.CRITICAL]
-    again = TreeHeads(watcher.premises.jobs.database)
-    assert again.convictions() == [found]
 
 
 async def test_two_heads_of_one_size_convict(watcher: Watcher, caplog: pytest.LogCaptureFixture) -> None:
@@ -205,7 +208,7 @@ async def test_after_a_conviction_the_honest_prefix_goes_on(watcher: Watcher) ->
     await watcher.receive(watcher.log.receipt(0, 5))
     forked = Log(entries=[*watcher.log.entries[:4], entry_of(77), entry_of(78)])
     await watcher.receive(forked.receipt(0, 6), watcher.log.receipt(0, 9))
-    assert len(watcher.heads.convictions()) == 1
+    assert len(watcher.convictions) == 1
     assert watcher.largest == 9
 
 
@@ -213,7 +216,7 @@ async def test_a_silent_log_is_asked_again_and_no_head_is_forgotten(watcher: Wat
     await watcher.receive(watcher.log.receipt(0, 2))
     watcher.log.down = True
     await watcher.receive(watcher.log.receipt(0, 4))
-    assert (watcher.largest, watcher.heads.convictions()) == (2, [])
+    assert (watcher.largest, watcher.convictions) == (2, [])
     watcher.log.down = False
     await watcher.receive(watcher.log.receipt(0, 6))
     assert (watcher.largest, watcher.log.asked) == (6, [(2, 4), (2, 4), (4, 6)])
@@ -226,7 +229,7 @@ async def test_a_fork_that_was_seen_while_the_log_was_silent_is_found_later(watc
     await watcher.receive(forked.receipt(0, 4))
     watcher.log.down = False
     await watcher.receive(watcher.log.receipt(0, 6))
-    assert [found.newer.tree_head.tree_size for found in watcher.heads.convictions()] == [4]
+    assert [found.newer.tree_head.tree_size for found in watcher.convictions] == [4]
     assert watcher.largest == 6
 
 
@@ -237,7 +240,7 @@ async def test_a_receipt_that_is_delivered_is_watched_too(make_stage: MakeStage)
         assert stored is not None and stored.offer is not None
         answer = receipt_of(VALIDATOR, Commitment.parse(stored.offer.commitment), miners.clock)
         await miners.client().deliver_receipt(miners.roster("gale"), answer)
-    seen = miners.stage.premises.heads.largest(VALIDATOR.hotkey)
+    seen = largest_head(miners.stage.premises)
     assert seen is not None and seen.tree_head == answer.tree_head
 
 
@@ -247,7 +250,7 @@ def test_a_receipt_for_a_pushed_commitment_is_watched_too(make_stage: MakeStage)
         job = forecast_made(stage, "gale")
         request = SubmitCommitment(job=job, validator=VALIDATOR.hotkey)
         ActivityEnvironment().run(stage.activities.submit_commitment, request)
-    seen = stage.premises.heads.largest(VALIDATOR.hotkey)
+    seen = largest_head(stage.premises)
     assert seen is not None and seen.tree_head.tree_size == 1
 
 
