@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlalchemy.orm import Session
 from temporalio import activity
@@ -11,31 +11,39 @@ from temporalio import activity
 from activities import attempts, documents
 from activities.messages.miner import CommitmentRecorded
 from activities.messages.operator import Intervene, Intervened, InterventionReceipt
+from activities.weights import WeightsRules
 from adapters.catalog import Catalog
-from adapters.ledger import commitments, interventions, runs
+from adapters.ledger import commitments, interventions, runs, weights
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import run_record
 from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from adapters.object_store import ObjectStore
 from protocol.canonical import J
+from protocol.weights import WeightInputs
 from weather.faults import InterventionRefused
 from weather.interventions import Act, BlastRadius, Effect, Scope, blast_radius, effect
+from weather.weights.stake import Stake
+from weather.weights.window import Window
 
 TWO_PERSON = ("skip", "accept", "void")
 ASKED = ("verb", "actor", "reason", "scope")
 
 
+@dataclass(frozen=True)
 class LedgerOperator:
     """Blocking: runs in the thread pool of `control`."""
 
-    def __init__(self, ledger: Ledger, store: ObjectStore, catalog: Catalog, *, two_person: bool) -> None:
-        self._ledger, self._store, self._catalog, self._two_person = ledger, store, catalog, two_person
+    ledger: Ledger
+    store: ObjectStore
+    catalog: Catalog
+    rules: WeightsRules
+    two_person: bool
 
     @activity.defn
     def intervene(self, request: Intervene) -> Intervened:
         """Check the verb, then act and record it in one transaction; a dry run writes nothing."""
         dry_run = request.intervention.dry_run
-        transaction = self._ledger.read if dry_run else self._ledger.begin
+        transaction = self.ledger.read if dry_run else self.ledger.begin
         with attempts.beating_thread(), transaction() as session:
             run = runs.changed_run(session, request.run.run_id)
             known = interventions.interventions_of(session, run.run_id)
@@ -43,10 +51,10 @@ class LedgerOperator:
             stored = next((one for one in known if one.request_id == row.request_id), None)
             if stored is not None and not dry_run:
                 return _stored(stored, row)
-            rules, record = self._catalog.pinned_rules(run.grid, run.score_spec_digest), run_record(session, run.run_id)
+            rules, record = self.catalog.pinned_rules(run.grid, run.score_spec_digest), run_record(session, run.run_id)
             state = interventions.run_state(session, run, row.at, known)
             done = effect(rules, record, state, Act(request.verb, Scope.parse(row.scope), row.generation))
-            receipt = _receipt(row, blast_radius(rules, record, done), dry_run=dry_run)
+            receipt = _receipt(row, blast_radius(rules, record, done, self._stake(session, run)), dry_run=dry_run)
             answer = self._answer(session, run, done, receipt).model_copy(update={"generation": row.generation})
             if not dry_run:
                 row.answer = answer.model_dump(mode="json")
@@ -54,6 +62,15 @@ class LedgerOperator:
             if answer.acts:
                 interventions.act(session, run, row, done)
             return answer
+
+    def _stake(self, session: Session, run: ForecastRunRow) -> Stake | None:
+        """Nothing for a hindcast, and before the first weights are computed."""
+        newest = weights.newest_vector(session, run.network) if run.purpose == "live" else None
+        if newest is None:
+            return None
+        inputs = WeightInputs.of_value(newest.inputs)
+        window = Window(weights.frozen_rounds(session, inputs), inputs.baseline)
+        return Stake(inputs.policy, window, inputs.standings, self.rules.epochs(inputs.policy.window))
 
     def _row(
         self, session: Session, run: ForecastRunRow, request: Intervene, known: list[InterventionRow]
@@ -63,7 +80,7 @@ class LedgerOperator:
         row.at, row.scope = request.at, str(Scope.parse(asked.scope or "run"))
         row.request_id = asked.request_id or _request_id(row)
         row.generation = interventions.next_generation(session, run.run_id, known)
-        alone = not self._two_person or row.verb not in TWO_PERSON or interventions.is_second(row, known)
+        alone = not self.two_person or row.verb not in TWO_PERSON or interventions.is_second(row, known)
         row.state = "acted" if alone else "awaits_second_actor"
         row.state_before = {name: getattr(run, name) for name in ("status", "outcome", "held_by", "review")}
         return row
@@ -80,7 +97,7 @@ class LedgerOperator:
     def _commitment(self, session: Session, run: ForecastRunRow, hotkey: str) -> CommitmentRecorded:
         stored = commitments.commitment_of(session, run.run_id, hotkey)
         assert stored is not None and run.commit_deadline is not None
-        return documents.recorded(self._store, stored, run.commit_deadline)
+        return documents.recorded(self.store, stored, run.commit_deadline)
 
 
 def _stored(stored: InterventionRow, row: InterventionRow) -> Intervened:

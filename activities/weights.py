@@ -47,6 +47,10 @@ class WeightsRules:
         """Where rounds are counted from."""
         return weights.Cadence(_seconds(self.genesis), _seconds(self.cadence))
 
+    def epochs(self, rounds: int) -> int:
+        """How many begin while so many rounds are opened."""
+        return rounds * self.cadence // self.tempo
+
     def policy(self, epoch: int) -> ScheduledPolicy:
         """The policy that is in effect."""
         return [each for each in self.policies if each.effective_from_epoch <= epoch][-1]
@@ -96,7 +100,8 @@ class LedgerWeights:
         inputs, key = WeightInputs.parse(self._store.get(request.inputs.sha256)), key_of(request.epoch)
         with attempts.beating_thread(), self._ledger.begin() as session:
             stored = session.get(WeightVectorRow, (inputs.network, inputs.digest))
-            vector = stored or weights.record_vector(session, key, inputs, self._counted(session, inputs), request.at)
+            rounds = weights.frozen_rounds(session, inputs)
+            vector = stored or weights.record_vector(session, key, inputs, rounds, request.at)
             weights.plan(session, key, vector, request.epoch.sinks, request.at)
             return Vector(
                 input_digest=vector.input_digest,
@@ -126,11 +131,6 @@ class LedgerWeights:
             rounds=tuple(CountedRound.of(each) for each in window),
             standings=self._standings(session, scheduled, counted),
         )
-
-    def _counted(self, session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
-        run_ids = {each.run_id for each in inputs.rounds}
-        live = weights.live_rounds(session, inputs.network, self._rules.rounds)
-        return weights.with_scores(session, [each for each in live if each.run_id in run_ids])
 
     def _standings(
         self, session: Session, scheduled: ScheduledPolicy, counted: Sequence[RoundState]

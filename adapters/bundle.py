@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow
-from adapters.ledger.weights import with_scores
+from adapters.ledger.weights import frozen_rounds
 from adapters.object_store import ObjectStore
 from protocol.audits import AuditPlan, AuditSecret
 from protocol.bundle import RoundBundle, WindowRound
@@ -36,7 +35,6 @@ from protocol.messages import ForecastRequestData
 from protocol.names import format_stamp
 from protocol.weights import WeightInputs
 from weather.faults import PrerequisiteMissing
-from weather.weights.window import RoundState
 
 
 @dataclass(frozen=True)
@@ -123,17 +121,9 @@ def _vectors(session: Session, run_id: str) -> list[dict[str, Any]]:
             "inputs": vector.inputs,
             "rounds": [
                 {name: getattr(state, name) for name in WindowRound.model_fields}
-                for state in _window(session, WeightInputs.of_value(vector.inputs))
+                for state in frozen_rounds(session, WeightInputs.of_value(vector.inputs))
             ],
             "shares": vector.shares,
         }
         for vector in session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
     ]
-
-
-def _window(session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
-    states = [
-        RoundState(each.serial, each.run_id, each.outcome, Fraction(1), 0, group_weights={}, scores={}, totals={})
-        for each in inputs.rounds
-    ]
-    return with_scores(session, states)

@@ -24,6 +24,7 @@ from weather.round_score import (
     standings,
 )
 from weather.score_spec import ScoreSpec
+from weather.weights.stake import Stake
 
 Verb = Literal["hold", "release", "rerun", "skip", "accept", "void"]
 MinerState = Literal["absent", "working", "failed", "spent", "verified"]
@@ -140,6 +141,8 @@ class BlastRadius:
         coverage_before: an exact fraction such as `7/10`, and so `coverage_after`.
         cases_voided: those of leads that become too thin are among them.
         ranks_moved: (hotkey, from, to), the best first; None is no rank.
+        share_l1_ppb: how far the newest weights with this run as the next round lie apart, as the sum over all miners.
+        epochs_touched: begin while the run is in the window, if each round counts; 0 if its place there is unchanged.
     """
 
     facts_superseded: int
@@ -149,6 +152,8 @@ class BlastRadius:
     coverage_after: str
     outcome_after: Outcome
     ranks_moved: tuple[tuple[str, int | None, int | None], ...]
+    share_l1_ppb: int
+    epochs_touched: int
 
 
 def effect(spec: ScoreSpec, record: RunRecord, state: RunState, act: Act) -> Effect:
@@ -170,13 +175,14 @@ def effect(spec: ScoreSpec, record: RunRecord, state: RunState, act: Act) -> Eff
     return done
 
 
-def blast_radius(spec: ScoreSpec, record: RunRecord, done: Effect) -> BlastRadius:
-    """What an effect changes in how the run will close."""
+def blast_radius(spec: ScoreSpec, record: RunRecord, done: Effect, stake: Stake | None = None) -> BlastRadius:
+    """What an effect changes in how the run will close, and in the weights that are at stake."""
     before, after = _expected(spec, record), _expected(spec, done.record)
     voided = after.void.keys() - before.void.keys()
     gone = voided | done.again
     lost = {(hotkey, key) for hotkey, key in record.scores if key in gone and done.hotkey in (None, hotkey)}
     moved = _ranks_moved(before, after)
+    share_l1_ppb, epochs = stake.moved(before, after) if stake else (0, 0)
     touched = {hotkey for hotkey, _ in lost} | {hotkey for hotkey, _, _ in moved} | {done.hotkey}
     return BlastRadius(
         facts_superseded=len(lost),
@@ -186,6 +192,8 @@ def blast_radius(spec: ScoreSpec, record: RunRecord, done: Effect) -> BlastRadiu
         coverage_after=_words(after.coverage),
         outcome_after=after.outcome,
         ranks_moved=moved,
+        share_l1_ppb=share_l1_ppb,
+        epochs_touched=epochs,
     )
 
 

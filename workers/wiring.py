@@ -168,7 +168,7 @@ def _control(wiring: Wiring) -> Objects:
         LedgerWeights(ledger, store, rules, wiring.clock),
         LedgerRounds(overdue, wiring.registry, rules.genesis),
         LedgerRetention(ledger, store),
-        LedgerOperator(ledger, store, catalog, two_person=wiring.settings.two_person),
+        LedgerOperator(ledger, store, catalog, rules, wiring.settings.two_person),
     ]
 
 

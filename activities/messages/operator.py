@@ -35,7 +35,8 @@ class Intervene(Message):
 class BlastRadius(Message):
     """What a verb changes, if all cases that are open otherwise are still to be counted.
 
-    Ranks are moved `(hotkey, from, to)`; None is no rank.
+    Ranks are moved `(hotkey, from, to)`; None is no rank. `share_l1_ppb` is how far the newest weights move if this run
+    is their next round, `epochs_touched` how many epochs begin while it is in the window.
     """
 
     facts_superseded: int
@@ -45,6 +46,8 @@ class BlastRadius(Message):
     coverage_after: str
     outcome_after: Outcome
     ranks_moved: tuple[tuple[str, int | None, int | None], ...] = ()
+    share_l1_ppb: int = 0
+    epochs_touched: int = 0
 
 
 class InterventionReceipt(Message):

@@ -75,6 +75,25 @@ def with_scores(session: Session, rounds: Sequence[RoundState]) -> tuple[RoundSt
     )
 
 
+def frozen_rounds(session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
+    """The rounds of frozen inputs with their scores; each of them counts."""
+    states = [
+        RoundState(each.serial, each.run_id, each.outcome, Fraction(1), 0, group_weights={}, scores={}, totals={})
+        for each in inputs.rounds
+    ]
+    return with_scores(session, states)
+
+
+def newest_vector(session: Session, network: str) -> WeightVectorRow | None:
+    """The vector that was planned last, or else computed last."""
+    row, planned = WeightVectorRow, WeightPublicationRow
+    same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
+    chosen = select(row).outerjoin(planned, same).where(row.network == network)
+    return session.scalars(
+        chosen.order_by(planned.epoch.is_(None), planned.epoch.desc(), row.computed_at.desc())
+    ).first()
+
+
 def entries(session: Session, network: str, counted: Sequence[RoundState]) -> dict[str, datetime]:
     """Init time of the first of these rounds since each hotkey is registered that has it on its roster."""
     run, score, presence = ForecastRunRow, RoundScoreRow, RegistryObservationRow

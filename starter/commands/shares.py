@@ -14,9 +14,7 @@ from sqlalchemy.orm import Session
 from activities.messages.weights import Epoch, WeightsEpochInput
 from activities.weights import WeightsRules
 from adapters.ledger.tables.runs import ForecastRunRow, RosterRow
-from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
-from adapters.ledger.weights import live_rounds, with_scores
-from protocol.canonical import J
+from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector
 from protocol.weights import WeightInputs
 from starter.commands.options import SUBJECTS
 from starter.commands.reports import run_leaf
@@ -39,14 +37,14 @@ ROUNDS = {
 def of_share(session: Session, miner: str, rules: WeightsRules, now: datetime) -> list[Leaf]:
     """The share in the newest vector, then the rounds since the first of its window that do not count in it."""
     epoch, hotkey = rules.resolve(WeightsEpochInput(), now), _hotkey(session, miner)
-    live, vector = live_rounds(session, rules.network, rules.rounds), _newest(session, rules.network)
+    live, vector = live_rounds(session, rules.network, rules.rounds), newest_vector(session, rules.network)
     counted, first, policy = set[str](), 0, rules.policy(epoch.epoch).policy
     leaf = replace(of_row(hotkey, NO_VECTOR, None, epoch), code=NothingToPublish.__name__)
     if vector:
-        inputs = WeightInputs.parse(J(vector.inputs))
+        inputs = WeightInputs.of_value(vector.inputs)
         counted, first = {each.run_id for each in inputs.rounds}, inputs.rounds[0].serial
-        window = Window(with_scores(session, [each for each in live if each.run_id in counted]), inputs.baseline)
-        told, share = reasons(inputs.policy, window, inputs.standings, hotkey), dict(vector.shares).get(hotkey, 0)
+        window, share = Window(frozen_rounds(session, inputs), inputs.baseline), dict(vector.shares).get(hotkey, 0)
+        told = reasons(inputs.policy, window, inputs.standings, hotkey)
         says = f"has {share / 10**7:.4f} % of the weights: {'; '.join(told)}"
         evidence = {"share_ppb": share, "head": vector.head, "input_digest": vector.input_digest}
         leaf = Leaf(hotkey, says, "policy", None, vector.computed_at, epoch.ends, evidence)
@@ -77,16 +75,6 @@ def _uncounted(session: Session, words: Mapping[str, str], epoch: Epoch, top: in
             leaf = replace(why, says=f"{leaf.says}: {why.says}")
         leaves.append(replace(leaf, evidence={**leaf.evidence, "head": top}))
     return leaves
-
-
-def _newest(session: Session, network: str) -> WeightVectorRow | None:
-    """The vector that was planned last, or else computed last."""
-    row, planned = WeightVectorRow, WeightPublicationRow
-    same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
-    chosen = select(row).outerjoin(planned, same).where(row.network == network)
-    return session.scalars(
-        chosen.order_by(planned.epoch.is_(None), planned.epoch.desc(), row.computed_at.desc())
-    ).first()
 
 
 def _hotkey(session: Session, miner: str) -> str:

@@ -55,7 +55,7 @@ def activities_of(planet: Planet) -> list[Any]:
         TemporalChildren(planet.client, planet.store),
         LedgerMinerRecords(planet.ledger, planet.store, VALIDATOR),
         LedgerScoreRecords(planet.ledger, planet.store, planet.catalog),
-        LedgerOperator(planet.ledger, planet.store, planet.catalog, two_person=False),
+        LedgerOperator(planet.ledger, planet.store, planet.catalog, weights, two_person=False),
         LedgerOutbox(planet.ledger, planet.backend, clock),
         LedgerWeights(planet.ledger, planet.store, weights, clock),
         LedgerRounds(overdue, planet.registered, weights.genesis),

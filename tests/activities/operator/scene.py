@@ -8,24 +8,41 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from activities.messages.operator import Intervene, Intervened, Verb
-from activities.messages.run import SealRun
+from activities.messages.run import CloseRun, SealRun
+from activities.messages.weights import ComputeVector, EpochStep, WeightsEpochInput
 from activities.operator import LedgerOperator
+from activities.weights import LedgerWeights, WeightsRules
+from adapters.clock import FixedClock
 from adapters.ledger import jobs, responses, runs
 from adapters.ledger.facts import run_record
+from adapters.ledger.roster import observe
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.values import JobStep, ResponseStep
+from adapters.ledger.weights import newest_vector
+from protocol.weights import BASELINE, ScheduledPolicy
 from tests.activities.ledger.builders import fact
 from tests.activities.validator.test_run_records import commit
-from tests.activities.validator.world import ALICE, BOB, CAROL, GRID, LIVE, T0, Opened, Validator, do
+from tests.activities.validator.world import ALICE, BOB, CAROL, GRID, LIVE, T0, VALIDATOR, Opened, Validator, do
 from weather.cases import CaseKey, case_set
 from weather.faults import InterventionRefused
 from weather.round_score import RunRecord
 from weather.score_spec import ScoreSpec
+from weather.weights.policies import Proportional
 
 MINERS = (ALICE.hotkey, BOB.hotkey, CAROL.hotkey)
 VERBS: tuple[Verb, ...] = get_args(Verb)
 LEADS = tuple(range(24, 241, 24))
 LATER = T0 + timedelta(days=8)
+RULES = WeightsRules(
+    network="test",
+    validator=VALIDATOR.hotkey,
+    genesis=T0 - timedelta(days=325, hours=18),
+    cadence=timedelta(hours=6),
+    tempo=timedelta(seconds=4_320),
+    buffer=timedelta(seconds=180),
+    policies=(ScheduledPolicy(policy=Proportional()),),
+    sinks=(),
+)
 
 
 @dataclass
@@ -36,6 +53,8 @@ class Scene:
     opened: Opened
     two_person: bool = False
     now: datetime = LATER
+    shift: int = 0
+    """Which miner is the best."""
 
     @classmethod
     def sealed(cls, validator: Validator, init_time: datetime = T0) -> Scene:
@@ -89,12 +108,16 @@ class Scene:
                     variable=key.variable,
                     level=key.level,
                     generation=generation,
-                    score=(2 + MINERS.index(hotkey)) / (10 + key.level % 7),
+                    score=self._score(hotkey, key),
                 )
                 for key in keys
                 for hotkey in hotkeys
             )
         )
+
+    def _score(self, hotkey: str, key: CaseKey) -> float:
+        best = 5 + (MINERS.index(hotkey) + self.shift) % len(MINERS) if hotkey != BASELINE else 0
+        return best / (10 + key.level % 7) if best else 0.2
 
     def lead(self, hours: int) -> list[CaseKey]:
         return [key for key in self.keys if key.lead_time_hours == hours]
@@ -114,6 +137,22 @@ class Scene:
         self.score(self.keys)
         return self
 
+    def weigh(self, days: int) -> dict[str, int]:
+        """Close the run, and answer the shares of an epoch so many days later."""
+        self.advance("initial_scoring_skipped", "final_scoring_triggered").score(self.keys, [BASELINE])
+        validator, clock = self.validator, FixedClock(self.opened.run.init_time + timedelta(days=days))
+        do(validator.runs.close_run, CloseRun(run_id=self.run_id, at=LATER))
+        with validator.ledger.begin() as session:
+            observe(session, "test", dict.fromkeys(MINERS), at=clock.now(), always=RULES.genesis)
+        weights = LedgerWeights(validator.ledger, validator.store, RULES, clock)
+        step = EpochStep(epoch=weights.open_epoch(WeightsEpochInput()), at=clock.now())
+        inputs = do(weights.freeze_epoch_inputs, step).inputs
+        do(weights.compute_vector, ComputeVector(epoch=step.epoch, at=step.at, inputs=inputs))
+        with validator.ledger.read() as session:
+            newest = newest_vector(session, "test")
+            assert newest is not None
+            return dict(newest.shares)
+
     def advance(self, *statuses: str) -> Scene:
         with self.validator.ledger.begin() as session:
             for status in statuses:
@@ -123,7 +162,8 @@ class Scene:
     def ask(self, verb: str, scope: str | None = None, *, at: datetime | None = None, **asked: Any) -> Intervened:
         """What an operator is answered; alice acts for a reason of hers unless it is said otherwise."""
         validator = self.validator
-        operator = LedgerOperator(validator.ledger, validator.store, validator.catalog, two_person=self.two_person)
+        ports = (validator.ledger, validator.store, validator.catalog)
+        operator = LedgerOperator(*ports, RULES, self.two_person)
         self.now += timedelta(seconds=1)
         intervention = {"actor": "alice", "reason": "a reason", "scope": scope, **asked}
         request = {"run": self.opened.run, "verb": verb, "intervention": intervention, "at": at or self.now}

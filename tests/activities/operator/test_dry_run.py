@@ -13,13 +13,14 @@ import pytest
 from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger
 from adapters.object_store import ObjectStore
+from protocol.weights import BASELINE
 from tests.activities.operator.scene import LEADS, MINERS, VERBS, Scene
 from tests.activities.validator.world import ALICE, BOB, CAROL, T0, Validator
 from weather.cases import case_set
 from weather.faults import InterventionRefused
 from weather.round_score import OPEN, decide_close, standings
 
-RUNS, ASKED = 50, 10
+RUNS, ASKED, EPOCHS = 50, 10, 140
 VALUES = {
     "pass": ["era5_final", "day1_qc"],
     "lead": [*LEADS, *LEADS, 23],
@@ -51,12 +52,13 @@ def grow(scene: Scene, random: Random) -> None:
     scene.play(lead, running=random.random() < 0.3)
     keys = scene.lead(lead) if lead else [key for key in scene.keys if key.pass_ == "day1_qc"]
     scene.score(
-        keys if random.random() < 0.7 else random.sample(keys, 2), random.sample(MINERS, random.choice([2, 3, 3]))
+        keys if random.random() < 0.7 else random.sample(keys, 2),
+        [*random.sample(MINERS, random.choice([2, 3, 3])), BASELINE],
     )
 
 
-def ask(scene: Scene, random: Random, changes: sqlite3.Connection) -> str | None:
-    """One verb, dry and then done; answers the verb unless it was refused."""
+def ask(scene: Scene, random: Random, changes: sqlite3.Connection) -> tuple[str | None, bool]:
+    """One verb, dry and then done; answers the verb unless it was refused, and whether weights move."""
     verb = random.choices(VERBS, [3, 3, 6, 6, 6, 0.2])[0]
     wanted = {"verb": verb, "scope": scope(verb, random)}
     at, request = scene.now, str(random.random())
@@ -66,13 +68,15 @@ def ask(scene: Scene, random: Random, changes: sqlite3.Connection) -> str | None
     except InterventionRefused as refusal:
         assert str(refusal) == scene.refused(**wanted, at=at, request_id=request)
         assert changes.execute("PRAGMA data_version").fetchone() == (before,)
-        return None
+        return None, False
     assert changes.execute("PRAGMA data_version").fetchone() == (before,)
     done = scene.ask(**wanted, at=at, request_id=request)
     told = done.model_copy(update={"acts": False, "receipt": done.receipt.model_copy(update={"dry_run": True})})
     assert dry.model_dump() | {"commitment": None} == told.model_dump() | {"commitment": None}
-    agrees(scene, done.receipt.blast_radius.model_dump())
-    return verb
+    radius = done.receipt.blast_radius
+    agrees(scene, radius.model_dump())
+    assert radius.epochs_touched == EPOCHS or (radius.share_l1_ppb, radius.epochs_touched) == (0, 0)
+    return verb, radius.share_l1_ppb > 0
 
 
 def agrees(scene: Scene, radius: dict) -> None:
@@ -85,17 +89,35 @@ def agrees(scene: Scene, radius: dict) -> None:
 
 
 def test_five_hundred_dry_runs_tell_what_the_act_does(validator: Validator, tmp_path: Path) -> None:
-    random, acted = Random(4), Counter[str | None]()
+    random, acted, moved = Random(4), Counter[str | None](), 0
+    Scene.sealed(validator, T0 - timedelta(hours=6)).finished().weigh(days=25)
     changes = sqlite3.connect(tmp_path / "ledger.db")
     for number in range(RUNS):
         scene = Scene.sealed(validator, T0 + timedelta(hours=6 * number))
+        scene.shift = number % 3
         if number % 2:
-            scene.finished()
+            scene.finished().score(scene.keys, [BASELINE])
         for _ in range(ASKED):
             if not number % 2:
                 grow(scene, random)
-            acted[ask(scene, random, changes)] += 1
+            verb, moves = ask(scene, random, changes)
+            acted[verb] += 1
+            moved += moves
         validator.clock.advance(timedelta(hours=6))
     changes.close()
     validator.ledger.close()
     assert acted[None] < 350 and min(acted[verb] for verb in VERBS) >= 3, acted
+    assert moved >= 20
+
+
+def test_the_share_that_a_void_would_move_is_what_the_close_moves(validator: Validator) -> None:
+    scene = Scene.sealed(validator, T0 - timedelta(hours=6))
+    assert scene.finished().ask("void", dry_run=True).receipt.blast_radius.share_l1_ppb == 0
+    old = scene.weigh(days=25)
+    scene = Scene.sealed(validator)
+    scene.shift = 1
+    scene.finished().score(scene.keys, [BASELINE])
+    dry = scene.ask("void", dry_run=True).receipt.blast_radius
+    new = scene.weigh(days=25)
+    assert dry.share_l1_ppb > 0
+    assert (dry.share_l1_ppb, dry.epochs_touched) == (sum(abs(old[one] - new[one]) for one in MINERS), EPOCHS)
