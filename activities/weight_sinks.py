@@ -17,7 +17,6 @@ from adapters.ledger.tables.weights import WeightPublicationRow
 from adapters.sinks.port import Submitted, WeightSink
 from protocol.weights import WeightsPayload, publication_key
 from weather.faults import SinkUnavailable, WeightsNotPublished
-from weather.weights.window import may_dispatch
 
 EXPECTED_SECONDS = 5
 ASK_AGAIN = timedelta(seconds=12)
@@ -65,7 +64,7 @@ class LedgerWeightSinks:
         if activity.info().attempt > 1 and sink.confirm(payload, key):
             return Submitted("submitted", key)
         now, limit = (int(at.timestamp()) for at in (self._clock.now(), request.epoch.publish_until))
-        if not may_dispatch(now, EXPECTED_SECONDS, 0, limit):
+        if now + EXPECTED_SECONDS > limit:
             raise WeightsNotPublished(
                 "the epoch is over", found=self._clock.now(), expected=request.epoch.publish_until
             )

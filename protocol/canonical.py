@@ -34,11 +34,7 @@ _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 
 
 def J(value: object) -> bytes:
-    """RFC 8785 bytes of a signed object.
-
-    Raises:
-        ValueError: a float, a string beyond printable ASCII, an integer beyond 2^53-1 or nesting above 8.
-    """
+    """RFC 8785 bytes; ValueError for floats, integers above 2^53-1, text beyond printable ASCII, nesting above 8."""
     _require(value, MAX_DEPTH, signed=True)
     return rfc8785.dumps(value)  # ty: ignore[invalid-argument-type]
 
@@ -66,16 +62,7 @@ def verify(hotkey: str, label: Label, body: bytes, signature: str) -> bool:
 
 
 def load_json_strict(body: bytes, max_bytes: int, *, signed: bool = True) -> Any:
-    """Parse JSON that another party wrote.
-
-    Args:
-        body: UTF-8.
-        max_bytes: greatest length accepted.
-        signed: refuse also what no signed object may hold: floats, other integers, strings beyond printable ASCII.
-
-    Raises:
-        ValueError: too long, not JSON, a duplicate member, nesting above 8, or not signable.
-    """
+    """Parse UTF-8 JSON of another party; ValueError if long, not strict, deep, or, if it is signed, not for `J`."""
     if len(body) > max_bytes:
         raise ValueError(f"{len(body)} bytes of JSON, at most {max_bytes} are accepted")
     try:

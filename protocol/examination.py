@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from protocol import merkle
 from protocol.commitment import Commitment, first_broken
 from protocol.deadline import in_time
 from protocol.document import Document
@@ -29,7 +28,7 @@ from protocol.facts import run_record
 from protocol.layout import Layout
 from protocol.manifest import Manifest
 from protocol.messages import CommitmentData, ForecastRequestData
-from protocol.receipt import CommitmentAnswer, entry_hash, growth_holds
+from protocol.receipt import CommitmentAnswer, growth_holds
 from protocol.store import check_metadata
 from weather.cases import GLOBAL, CaseKey
 from weather.faults import CommitmentLate
@@ -134,14 +133,10 @@ def _log(body: bytes, answer: CommitmentAnswer, validator: str) -> RunLog:
 
 def check_leaves(log: RunLog, network: str, run_id: str) -> None:
     """Refuse as DossierBroken the first leaf that is none of the run, or not in the tree of the head."""
-    head = log.tree_head
     for leaf in log.leaves:
         part = f"log: {leaf.entry.kind}"
         require(part, (leaf.entry.network, leaf.entry.run_id), (network, run_id))
-        proof = [bytes.fromhex(sibling) for sibling in leaf.inclusion_proof]
-        place = (leaf.leaf_index, head.tree_size)
-        held = merkle.inclusion_holds(entry_hash(leaf.entry), place, proof, bytes.fromhex(head.root_hash))
-        require(part, held, True)
+        require(part, log.tree_head.includes(leaf.entry, leaf.leaf_index, leaf.inclusion_proof), True)
 
 
 def _call(body: bytes, commitment: Commitment, answer: CommitmentAnswer, log: RunLog) -> ForecastRequestData:

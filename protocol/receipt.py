@@ -124,6 +124,11 @@ class TreeHead(Signed):
     root_hash: Digest
     recorded_at: Stamp
 
+    def includes(self, entry: LogEntry, leaf_index: int, proof: Iterable[str]) -> bool:
+        """Whether the proof shows that the entry is this leaf of the log."""
+        siblings, place = [bytes.fromhex(sibling) for sibling in proof], (leaf_index, self.tree_size)
+        return merkle.inclusion_holds(entry_hash(entry), place, siblings, bytes.fromhex(self.root_hash))
+
 
 class CommitmentAnswer(Document):
     """Answer to a commitment, and what the delivery of a receipt carries."""
@@ -146,13 +151,11 @@ def entry_hash(entry: LogEntry) -> bytes:
 def broken_part(answer: CommitmentAnswer, validator: str) -> str | None:
     """The first of receipt, tree head and inclusion proof that does not hold; None if all do."""
     receipt, head = answer.receipt, answer.tree_head
-    proof = [bytes.fromhex(sibling) for sibling in answer.inclusion_proof]
-    place = (receipt.leaf_index, head.tree_size)
     if not receipt.signed_by(validator, answer.receipt_signature):
         return "receipt"
     if head.network != receipt.entry.network or not head.signed_by(validator, answer.tree_head_signature):
         return "tree_head"
-    if not merkle.inclusion_holds(entry_hash(receipt.entry), place, proof, bytes.fromhex(head.root_hash)):
+    if not head.includes(receipt.entry, receipt.leaf_index, answer.inclusion_proof):
         return "inclusion_proof"
     return None
 

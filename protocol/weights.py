@@ -12,14 +12,13 @@ from protocol.canonical import J
 from protocol.document import Count, Digest, Document, Hotkey, Name, Protocol, RunId, Word
 from protocol.names import PROTOCOL
 from weather.faults import LedgerConflict
-from weather.weights.apportion import payable
+from weather.weights.apportion import BILLION, payable
 from weather.weights.policies import ParetoSubsets, Policy, shares
 from weather.weights.window import RoundState, Standing, Window
 
 BASELINE = "baseline/climatology"
-WHOLE = 1_000_000_000
 
-Share = tuple[Hotkey, Annotated[int, Field(ge=0, le=WHOLE)]]
+Share = tuple[Hotkey, Annotated[int, Field(ge=0, le=BILLION)]]
 
 
 class CountedRound(Document):
@@ -114,8 +113,8 @@ class WeightsPayload(Document):
         hotkeys = [hotkey for hotkey, _ in self.shares]
         if hotkeys != sorted(set(hotkeys)):
             raise ValueError("shares are not in the order of their hotkeys, each once")
-        if (total := sum(ppb for _, ppb in self.shares)) != WHOLE:
-            raise ValueError(f"shares add up to {total} ppb, not to {WHOLE}")
+        if (total := sum(ppb for _, ppb in self.shares)) != BILLION:
+            raise ValueError(f"shares add up to {total} ppb, not to {BILLION}")
         return self
 
     @property

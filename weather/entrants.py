@@ -42,12 +42,7 @@ def prove_scorer(
 ) -> None:
     """Score forecasts of known worth against a truth that is about to judge others.
 
-    Args:
-        rules: of the final score.
-        truth: a field of the pass.
-        climatology: of the same case.
-        valid_time: that of the case, whatever the fields say.
-        sums: the arithmetic under proof.
+    The valid time is that of the case, whatever the fields say; `sums` is the arithmetic under proof.
 
     Raises:
         InternalError: a canary missed, so axes, units, times or signs are not what they seem.

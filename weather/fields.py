@@ -42,7 +42,8 @@ class Field:
     @classmethod
     def of(cls, grid: Grid, variable: str, level: int, valid_time: datetime, values: npt.ArrayLike) -> Field:
         """Copy values in the order of the grid, rounded once to float32; ValueError for another shape, field, zone."""
-        canonical = _canonical(values)
+        with np.errstate(over="ignore"):
+            canonical = np.ascontiguousarray(values, dtype=np.float32) + np.float32(0.0)
         canonical.setflags(write=False)
         return cls(grid, variable, level, valid_time, check_field(variable, level).unit, canonical)
 
@@ -51,8 +52,8 @@ class Field:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the little-endian bytes of the values."""
-        return field_digest(self.values)
+        """SHA-256 of the values as little-endian float32 in C order."""
+        return hashlib.sha256(self.values.astype("<f4", copy=False).data).hexdigest()
 
     @property
     def short_name(self) -> str:
@@ -63,13 +64,3 @@ class Field:
 def short_name(variable: str, level: int) -> str:
     """Name of a field for people: `2t`, `z500`."""
     return f"{variable}{level}" if level else variable
-
-
-def field_digest(values: npt.ArrayLike) -> str:
-    """SHA-256 of the values as little-endian float32 in C order, −0.0 made +0.0."""
-    return hashlib.sha256(_canonical(values).astype("<f4", copy=False).data).hexdigest()
-
-
-def _canonical(values: npt.ArrayLike) -> Values:
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(values, dtype=np.float32) + np.float32(0.0)

@@ -24,9 +24,10 @@ from adapters.ledger.tables.weights import (
     WeightVectorRoundRow,
     WeightVectorRow,
 )
-from protocol.weights import WHOLE, WeightInputs, WeightsPayload
+from protocol.weights import WeightInputs, WeightsPayload
 from weather.faults import LedgerConflict, WeightsNotPublished
 from weather.round_score import Outcome
+from weather.weights.apportion import BILLION
 from weather.weights.window import RoundState
 
 UNDER_WAY = ("planned", "submitted")
@@ -244,7 +245,7 @@ def _rows_of(vector: WeightVectorRow, inputs: WeightInputs) -> list[Row]:
     weight = {"run_id": inputs.rounds[-1].run_id, "score_type": vector.policy, "digest": vector.input_digest}
     return [
         *(WeightVectorRoundRow(**key, run_id=each.run_id, outcome=each.outcome) for each in inputs.rounds),
-        *(HistoricalWeightRow(**weight, miner_hotkey=hotkey, weight=ppb / WHOLE) for hotkey, ppb in vector.shares),
+        *(HistoricalWeightRow(**weight, miner_hotkey=hotkey, weight=ppb / BILLION) for hotkey, ppb in vector.shares),
     ]
 
 

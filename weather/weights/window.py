@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from weather.faults import ConfigurationInvalid
@@ -116,15 +117,10 @@ def epoch_of(t_s: int, genesis_s: int, tempo_s: int) -> Span:
     return window_of(t_s, genesis_s, tempo_s)
 
 
-def may_dispatch(now: int, expected: int, buffer: int, limit: int) -> bool:
-    """Whether what takes `expected` still ends a buffer before the limit; in one unit, seconds or blocks."""
-    return now + expected + buffer <= limit
-
-
 def head(rounds: Iterable[RoundState], as_of_s: int) -> int | None:
     """Largest serial such that it and all from the first given one on were closed before as_of; None without any."""
     last: int | None = None
-    for round_ in sorted(rounds, key=_serial):
+    for round_ in sorted(rounds, key=attrgetter("serial")):
         follows = last is None or round_.serial == last + 1
         if not follows or round_.closed_at is None or round_.closed_at >= as_of_s:
             break
@@ -140,8 +136,4 @@ def counted_window(
         return ()
     closed = [each for each in rounds if each.serial <= head and each.outcome in ("closed", "closed_partial")]
     counted = [each for each in closed if each.coverage * MILLION >= min_coverage_ppm]
-    return tuple(sorted(counted, key=_serial)[-size:])
-
-
-def _serial(round_: RoundState) -> int:
-    return round_.serial
+    return tuple(sorted(counted, key=attrgetter("serial"))[-size:])

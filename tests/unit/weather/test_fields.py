@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from tests.unit.weather.toy import P1, QUARTER_DEGREE, TOY, VALID_TIME, ZERO, Q, toy_field
 from weather.field_sets import FieldEntry, field_set_document, set_digest
-from weather.fields import Field, field_digest, short_name
+from weather.fields import Field, short_name
 from weather.sums import field_sums
 from weather.variables import LEVELS, VARIABLES, bounds
 
@@ -27,11 +27,9 @@ def test_the_golden_truth_field_and_its_set_have_their_digests():
 
 @given(TOY_VALUES)
 def test_a_digest_ignores_layout_in_memory_byte_order_and_the_sign_of_zero(values):
-    digest = field_digest(values)
-    assert field_digest(np.asfortranarray(values)) == digest
-    assert field_digest(values.astype(">f4")) == digest
-    assert field_digest(np.where(values == 0, np.float32(-0.0), values)) == digest
-    assert Field.of(TOY, "2t", 0, VALID_TIME, values.astype(np.float64)).digest == digest
+    negative_zeros = np.where(values == 0, np.float32(-0.0), values)
+    same = (values, np.asfortranarray(values), values.astype(">f4"), negative_zeros, values.astype(np.float64))
+    assert len({Field.of(TOY, "2t", 0, VALID_TIME, each).digest for each in same}) == 1
 
 
 def test_a_field_is_immutable_and_apart_from_the_array_it_was_made_of():

@@ -17,7 +17,6 @@ from weather.weights.window import (
     counted_window,
     epoch_of,
     head,
-    may_dispatch,
     serial_of,
     window_of,
 )
@@ -44,8 +43,6 @@ def test_the_goldens_of_windows() -> None:
     assert epoch_of(T0, GENESIS, TEMPO) == (6_515, 1_795_370_400, 1_795_374_720)
     assert window_of(6_717_600, 0, 7_200) == (933, 6_717_600, 6_724_800)
     assert window_of(6_717_599, 0, 7_200).index == 932
-    assert may_dispatch(6_724_595, 25, 180, 6_724_800)
-    assert not may_dispatch(6_724_596, 25, 180, 6_724_800)
 
 
 @pytest.mark.parametrize(
