@@ -1,31 +1,31 @@
-"""`Downloads`: verified transfers; a miner's fault ends a round as data, ours is retried."""
+"""Verified transfers: a miner's fault ends a round as data, ours is retried."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 
 from temporalio import activity
 
 from activities import attempts, documents
-from activities.messages.base import FaultNote
+from activities.messages.audits import AuditObjects, ObjectNote, ObjectsAudited
+from activities.messages.base import FaultNote, Ref
 from activities.messages.miner import ManifestVerified, VerifyManifest
-from activities.messages.scoring import FetchLead, LeadFetched
+from activities.messages.run import Run
+from activities.messages.scoring import FetchLead, LeadFetched, VerifiedMiner
 from adapters import instruments, telemetry
 from adapters.catalog import Catalog
+from adapters.chunk_decoder import FieldCase
 from adapters.forecast_reader import CommittedForecast, FetchedObjects, ForecastReader, ObjectFault
 from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from protocol.commitment import Commitment
-from protocol.layout import Layout
-from protocol.registry import RosterEntry
 from weather.faults import MinerFault, tree
-
-Fields = tuple[tuple[str, int], ...]
 
 
 class VerifiedDownloads:
-    """Holds a request key, never the ledger; bytes go to the object store by digest."""
+    """Holds a request key, never the ledger or the secret of the audits; bytes go to the object store by digest."""
 
     def __init__(self, reader: ForecastReader, store: ObjectStore, catalog: Catalog, witness: Witness) -> None:
         self._reader, self._store, self._catalog, self._witness = reader, store, catalog, witness
@@ -38,11 +38,8 @@ class VerifiedDownloads:
             async with attempts.beating(), self._witness.of("GET", request.target.hotkey):
                 manifest = await self._reader.verify_manifest(forecast)
         except MinerFault as fault:
-            if _worth_another(fault):
-                fault.retry_after = pause(request.attempt_pauses)
-                attempts.spend(fault.code)
-                raise
-            return ManifestVerified(fault=note(fault), final=not fault.retryable)
+            retryable = _retryable([fault], request.attempt_pauses)
+            return ManifestVerified(fault=FaultNote.of(fault), final=not retryable)
         instruments.BYTES_VERIFIED.add(manifest.size_bytes)
         verified = documents.VerifiedStore(commitment=forecast.commitment, manifest=manifest)
         return ManifestVerified(store=await asyncio.to_thread(documents.put_model, self._store, verified))
@@ -50,99 +47,91 @@ class VerifiedDownloads:
     @activity.defn
     async def fetch_lead(self, request: FetchLead) -> LeadFetched:
         """Keep the committed bytes of the fields of a pass."""
-        telemetry.about_miner(request.miner.hotkey)
-        forecast, manifest = await asyncio.to_thread(self._verified, request)
+        hotkey = request.miner.hotkey
+        telemetry.about_miner(hotkey)
+        forecast, manifest = await asyncio.to_thread(self._verified, request.run, request.miner, request.roster)
         async with attempts.beating():
             fetched = await self._fetch(request, forecast, manifest)
-        retryable = [fault for fault in fetched.faults if tree()[fault.code].retryable]
-        if retryable and attempts_left():
-            retry_after = pause(request.run.attempt_pauses)
-            attempts.spend(retryable[0].code)
-            raise tree()[retryable[0].code](retryable[0].detail, retry_after=retry_after)
+        retryable = _retryable(map(_fault_of, fetched.faults), request.run.attempt_pauses)
         return LeadFetched(
-            hotkey=request.miner.hotkey,
+            hotkey=hotkey,
             objects=await asyncio.to_thread(documents.put_model, self._store, fetched),
             missing=len(fetched.faults),
             final=request.last_round or not retryable,
         )
 
+    @activity.defn
+    async def audit_objects(self, request: AuditObjects) -> ObjectsAudited:
+        """Read the objects of an audit as committed, kept or not."""
+        miner = VerifiedMiner(hotkey=request.audit.hotkey, store=request.audit.store)
+        telemetry.about_miner(miner.hotkey)
+        forecast, manifest = await asyncio.to_thread(self._verified, request.run, miner, request.roster)
+        async with attempts.beating():
+            audited = await self._reader.audit(forecast, manifest, request.audit.objects)
+        faults = {path: fault for path, fault in audited.items() if fault}
+        await self._testify(miner.hotkey, faults.values(), served=len(faults) < len(audited))
+        retryable = _retryable(faults.values(), request.run.attempt_pauses)
+        notes = tuple(ObjectNote(path=path, fault=FaultNote.of(fault)) for path, fault in faults.items())
+        return ObjectsAudited(faults=notes, final=request.last_round or not retryable)
+
     async def _fetch(self, request: FetchLead, forecast: CommittedForecast, manifest: str) -> FetchedObjects:
         rules = self._catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
         fields = rules.day1_fields if request.pass_name == "day1_qc" else rules.final_fields
-        chunks, faults = [], []
+        hotkey, chunks, faults = request.miner.hotkey, [], []
         for lead in request.lead_hours:
             try:
                 fetched = await self._reader.fetch_lead(forecast, manifest, fields, lead)
             except MinerFault as fault:
-                await self._witness.require("GET", request.miner.hotkey, fault)
-                faults += [_of_field(fault, lead, field) for field in fields]
+                await self._testify(hotkey, [fault], served=False)
+                cases = (FieldCase(variable=variable, level=level, lead_hours=lead) for variable, level in fields)
+                faults += [ObjectFault.of(case, fault) for case in cases]
                 continue
-            await self._testify(request.miner.hotkey, fetched)
+            await self._testify(hotkey, map(_fault_of, fetched.faults), served=fetched.transferred > 0)
             chunks += fetched.chunks
             faults += fetched.faults
         return FetchedObjects(chunks=tuple(chunks), faults=tuple(faults))
 
-    async def _testify(self, hotkey: str, fetched: FetchedObjects) -> None:
+    async def _testify(self, hotkey: str, faults: Iterable[MinerFault], *, served: bool) -> None:
         """What came is a witness for others; what did not come needs one."""
-        for code in {fault.code for fault in fetched.faults}:
-            await self._witness.require("GET", hotkey, _miner_fault(code))
-        if fetched.transferred:
+        for fault in {fault.code: fault for fault in faults}.values():
+            await self._witness.require("GET", hotkey, fault)
+        if served:
             self._witness.saw("GET", hotkey)
 
     def _offered(self, request: VerifyManifest) -> CommittedForecast:
         target = request.target
         offer = documents.commitment(self._store, request.commitment)
         call = documents.call(self._store, target.call)
-        miner = documents.roster(self._store, target.roster)[target.hotkey]
-        layout = self._catalog.pinned_layout(call.grid, call.layout_digest)
-        return _forecast(miner, Commitment.parse(offer.commitment), layout)
+        return CommittedForecast(
+            miner=documents.roster(self._store, target.roster)[target.hotkey],
+            commitment=Commitment.parse(offer.commitment),
+            layout=self._catalog.pinned_layout(call.grid, call.layout_digest),
+        )
 
-    def _verified(self, request: FetchLead) -> tuple[CommittedForecast, str]:
-        verified = documents.get_model(self._store, documents.VerifiedStore, request.miner.store)
-        miner = documents.roster(self._store, request.roster)[request.miner.hotkey]
-        layout = self._catalog.pinned_layout(request.run.grid, request.run.layout_digest)
-        return _forecast(miner, verified.commitment, layout), verified.manifest.sha256
-
-
-def _forecast(miner: RosterEntry, commitment: Commitment, layout: Layout) -> CommittedForecast:
-    return CommittedForecast(miner=miner, commitment=commitment, layout=layout)
-
-
-def pause(pauses: tuple[timedelta, timedelta]) -> timedelta:
-    """How long until the next attempt of a round."""
-    return pauses[min(attempts.spent_by_miner(), 1)]
+    def _verified(self, run: Run, miner: VerifiedMiner, roster: Ref) -> tuple[CommittedForecast, str]:
+        verified = documents.get_model(self._store, documents.VerifiedStore, miner.store)
+        forecast = CommittedForecast(
+            miner=documents.roster(self._store, roster)[miner.hotkey],
+            commitment=verified.commitment,
+            layout=self._catalog.pinned_layout(run.grid, run.layout_digest),
+        )
+        return forecast, verified.manifest.sha256
 
 
-def attempts_left() -> bool:
-    """Whether the miner has another attempt in this round."""
-    return attempts.spent_by_miner() + 1 < attempts.MINER_ATTEMPTS_PER_ROUND
+def _retryable(faults: Iterable[MinerFault], pauses: tuple[timedelta, timedelta]) -> bool:
+    """Whether another round may help; while this one has attempts left, the fault is raised for another attempt."""
+    fault = next((fault for fault in faults if fault.retryable), None)
+    if fault is None:
+        return False
+    spent = attempts.spent_by_miner()
+    if spent + 1 >= attempts.MINER_ATTEMPTS_PER_ROUND:
+        return True
+    fault.retry_after = pauses[min(spent, 1)]
+    attempts.spend(fault.code)
+    raise fault
 
 
-def _worth_another(fault: MinerFault) -> bool:
-    return fault.retryable and attempts_left()
-
-
-def note(fault: MinerFault) -> FaultNote:
-    """The fault as data."""
-    return FaultNote(
-        code=fault.code, cause=fault.cause, detail=fault.detail, found=fault.found, expected=fault.expected
-    )
-
-
-def _of_field(fault: MinerFault, lead: int, field: tuple[str, int]) -> ObjectFault:
-    variable, level = field
-    return ObjectFault(
-        variable=variable,
-        level=level,
-        lead_hours=lead,
-        code=fault.code,
-        detail=fault.detail,
-        found=fault.found,
-        expected=fault.expected,
-    )
-
-
-def _miner_fault(code: str) -> MinerFault:
-    kind = tree()[code]
+def _fault_of(one: ObjectFault) -> MinerFault:
+    kind = tree()[one.code]
     assert issubclass(kind, MinerFault)
-    return kind(code)
+    return kind(one.detail, found=one.found, expected=one.expected)

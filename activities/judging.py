@@ -57,7 +57,7 @@ class Judge:
             try:
                 facts.append(self._final(hotkey, chunk, self.decode(chunk)))
             except MinerFault as fault:
-                faults.append(self._fault(hotkey, _of(chunk, fault)))
+                faults.append(self._fault(hotkey, ObjectFault.of(chunk, fault)))
         return Part(facts=tuple(facts), faults=tuple(faults))
 
     def entrant(self, name: str, cases: Sequence[FieldCase], forecast: Callable[[FieldCase], Field]) -> Part:
@@ -98,7 +98,7 @@ class Judge:
                 faults += self._failed_check(hotkey, chunk, component)
             except MinerFault as fault:
                 component = Component(Place(chunk.lead_hours, chunk.variable, chunk.level), code=fault.code)
-                faults.append(self._fault(hotkey, _of(chunk, fault)))
+                faults.append(self._fault(hotkey, ObjectFault.of(chunk, fault)))
             components.append(component)
         verdict = gate(self.rules.day1_qc, components)
         if verdict.passed:
@@ -132,7 +132,7 @@ class Judge:
             return []
         failed = component.failed
         fault = QualityControlFailed(f"check {failed.check}", found=failed.found, expected=failed.limit)
-        return [self._fault(hotkey, _of(chunk, fault))]
+        return [self._fault(hotkey, ObjectFault.of(chunk, fault))]
 
     def _gate_facts(self, hotkey: str, verdict: Gate, components_digest: str) -> list[ScoreFact]:
         first = self.worlds[min(self.worlds)].sets
@@ -225,8 +225,3 @@ class Judge:
                 **scope,
             }
         )
-
-
-def _of(chunk: FetchedChunk, fault: MinerFault) -> ObjectFault:
-    case = chunk.model_dump(include={"variable", "level", "lead_hours"})
-    return ObjectFault(**case, code=fault.code, detail=fault.detail, found=fault.found, expected=fault.expected)

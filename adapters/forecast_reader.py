@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -72,6 +72,17 @@ class ObjectFault(FieldCase):
     detail: str
     found: str | None
     expected: str | None
+
+    @classmethod
+    def of(cls, case: FieldCase, fault: MinerFault) -> Self:
+        """The fault of a chunk."""
+        return cls(
+            **case.model_dump(include={"variable", "level", "lead_hours"}),
+            code=fault.code,
+            detail=fault.detail,
+            found=fault.found,
+            expected=fault.expected,
+        )
 
 
 class FetchedObjects(BaseModel):
@@ -194,16 +205,11 @@ class ForecastReader:
             async with asyncio.timeout_at(deadline):
                 body = await transfer.fetch_object(wanted.entry)
         except TimeoutError:
-            return _object_fault(wanted, TransferSlow(wanted.entry.path, expected="the lead within its round"))
+            return ObjectFault.of(wanted.chunk, TransferSlow(wanted.entry.path, expected="the lead within its round"))
         except OF_ONE_OBJECT as fault:
-            return _object_fault(wanted, fault)
+            return ObjectFault.of(wanted.chunk, fault)
         await asyncio.to_thread(self._store.put_proved, body, wanted.entry.sha256)
         return None
-
-
-def _object_fault(wanted: _Wanted, fault: MinerFault) -> ObjectFault:
-    case = wanted.chunk.model_dump(include={"variable", "level", "lead_hours"})
-    return ObjectFault(**case, code=fault.code, detail=fault.detail, found=fault.found, expected=fault.expected)
 
 
 async def _all(parts: Iterable[Coroutine[Any, Any, Settled]]) -> list[Settled]:

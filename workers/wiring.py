@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from temporalio.client import Client
 
 from activities import task_queues
-from activities.auditor import StoreAuditor
 from activities.audits import LedgerAuditRecords
 from activities.children import TemporalChildren
 from activities.downloads import VerifiedDownloads
@@ -163,17 +162,13 @@ def _control(wiring: Wiring) -> Objects:
         LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey),
         LedgerScoreRecords(ledger, store, catalog),
         LedgerEnsembles(ledger, store, catalog),
-        _audit_records(wiring),
+        LedgerAuditRecords(ledger, store, catalog, wiring.hotkey),
         _peers(wiring),
         LedgerWeights(ledger, store, rules, wiring.clock),
         LedgerRounds(overdue, wiring.registry, rules.genesis),
         LedgerRetention(ledger, store),
         LedgerOperator(ledger, store, catalog, rules, wiring.settings.two_person),
     ]
-
-
-def _audit_records(wiring: Wiring) -> LedgerAuditRecords:
-    return LedgerAuditRecords(wiring.ledger, wiring.store, wiring.catalog, wiring.hotkey)
 
 
 def _peers(wiring: Wiring) -> LedgerPeers:
@@ -195,19 +190,14 @@ def _acquire(wiring: Wiring) -> Objects:
 
 
 def _miners(wiring: Wiring) -> Objects:
-    calls = HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)
-    return [calls]
+    return [HttpMinerCalls(wiring.caller, wiring.store, wiring.catalog, wiring.witness)]
 
 
 def _downloads(wiring: Wiring) -> Objects:
     settings = wiring.settings
     budget = TransferBudget(settings.first_byte_seconds, settings.transfer_base_seconds)
     reader = ForecastReader(wiring.caller, wiring.store, budget)
-    ports = (reader, wiring.store, wiring.catalog, wiring.witness)
-    return [
-        VerifiedDownloads(*ports),
-        StoreAuditor(*ports),
-    ]
+    return [VerifiedDownloads(reader, wiring.store, wiring.catalog, wiring.witness)]
 
 
 def _score(wiring: Wiring) -> Objects:
@@ -218,11 +208,7 @@ def _publish(wiring: Wiring) -> Objects:
     settings = wiring.settings
     url, token = settings.round_backend_url, settings.round_backend_token
     outbox = LedgerOutbox(wiring.ledger, RoundBackend(url, token) if url else None, wiring.clock)
-    sinks = weight_sinks(settings)
-    return [
-        LedgerWeightSinks(wiring.ledger, sinks, wiring.clock),
-        outbox,
-    ]
+    return [LedgerWeightSinks(wiring.ledger, weight_sinks(settings), wiring.clock), outbox]
 
 
 _BY_QUEUE: dict[str, Callable[[Wiring], Objects]] = {

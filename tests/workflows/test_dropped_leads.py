@@ -13,8 +13,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities import documents, task_queues
-from activities.auditor import StoreAuditor
 from activities.audits import LedgerAuditRecords
+from activities.downloads import VerifiedDownloads
 from activities.faults import FaultInterceptor
 from activities.messages.audits import RetentionAuditInput, RetentionAuditResult
 from activities.messages.run import ForecastRunInput, SealRun
@@ -52,7 +52,7 @@ class Stage:
     async def audits(self, environment: WorkflowEnvironment) -> RetentionAuditResult:
         post, validator, client = self.post, self.validator, environment.client
         reader = ForecastReader(post.client, post.store, QUICK)
-        auditor = StoreAuditor(reader, post.store, post.catalog, post.witness)
+        auditor = VerifiedDownloads(reader, post.store, post.catalog, post.witness)
         records = LedgerAuditRecords(validator.ledger, validator.store, validator.catalog, VALIDATOR)
         run = self.opened.run.model_copy(update={"attempt_pauses": (timedelta(milliseconds=10),) * 2})
         with ThreadPoolExecutor(2) as threads:

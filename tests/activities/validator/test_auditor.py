@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.responses import Response
 
-from activities.auditor import StoreAuditor
+from activities.downloads import VerifiedDownloads
 from activities.messages.audits import Audit, AuditObjects, ObjectsAudited
 from adapters.clock import SystemClock
 from adapters.forecast_reader import ForecastReader
@@ -41,7 +41,7 @@ class Auditing:
         places = tuple(LAYOUT.object_set().index(path) for path in paths)
         due = Audit(hotkey=MINER.hotkey, number=0, due=post.run.opened_at, store=self.store, objects=places)
         reader = ForecastReader(post.client, post.store, QUICK)
-        auditor = StoreAuditor(reader, post.store, post.catalog, post.witness)
+        auditor = VerifiedDownloads(reader, post.store, post.catalog, post.witness)
         request = AuditObjects(run=post.run, roster=post.target.roster, audit=due, last_round=last)
         post.miner.gets.clear()
         return await post.do(auditor.audit_objects, request)
