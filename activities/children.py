@@ -6,13 +6,12 @@ from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities import documents
-from activities.messages.base import Message
-from activities.messages.miner import DeadlineMoved, MinerSealed
+from activities.messages.miner import CommitmentRecorded, DeadlineMoved, MinerSealed
 from activities.messages.run import AdoptChild, Adopted, Announce
 from adapters.object_store import ObjectStore
+from adapters.temporal_client import signal
 from protocol.names import miner_workflow_id
 from weather.faults import ChildStillOpen
 
@@ -28,20 +27,16 @@ class TemporalChildren:
     @activity.defn
     async def announce(self, request: Announce) -> None:
         """Signal `sealed` or `deadline_moved` to every waiting child; closed ones are passed over."""
-        for hotkey, signal, message in self._messages(request):
-            handle = self._client.get_workflow_handle(miner_workflow_id(request.run_id, hotkey))
-            try:
-                await handle.signal(signal, message)
-            except RPCError as error:
-                if error.status != RPCStatusCode.NOT_FOUND:
-                    raise
-
-    def _messages(self, request: Announce) -> list[tuple[str, str, Message]]:
-        if request.moved_to is not None:
-            return [(hotkey, "deadline_moved", DeadlineMoved(to=request.moved_to)) for hotkey in request.hotkeys]
-        assert request.sealed is not None
-        sealed = documents.get_model(self._store, documents.SealedCommitments, request.sealed.commitments.sha256)
-        return [(hotkey, "sealed", MinerSealed(recorded=sealed.root.get(hotkey))) for hotkey in request.hotkeys]
+        at_seal: dict[str, CommitmentRecorded] = {}
+        if request.sealed:
+            document = request.sealed.commitments.sha256
+            at_seal = documents.get_model(self._store, documents.SealedCommitments, document).root
+        for hotkey in request.hotkeys:
+            child = miner_workflow_id(request.run_id, hotkey)
+            if request.moved_to:
+                await signal(self._client, child, "deadline_moved", DeadlineMoved(to=request.moved_to))
+            else:
+                await signal(self._client, child, "sealed", MinerSealed(recorded=at_seal.get(hotkey)))
 
     @activity.defn
     async def adopt_child(self, request: AdoptChild) -> Adopted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -12,6 +13,7 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, ReplaySafeTracerProvider, create_tracer_provider
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from weather.faults import PlatformFault
@@ -42,6 +44,15 @@ async def connect(address: str, namespace: str, runtime: Runtime | None = None) 
                 ) from error
         await asyncio.sleep(pause)
         pause = min(pause * 2, 2.0)
+
+
+async def signal(client: Client, workflow_id: str, name: str, message: Any) -> None:
+    """Signal a workflow; one that is closed or was never there is passed over."""
+    try:
+        await client.get_workflow_handle(workflow_id).signal(name, message)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 def replay_safe_tracing(service_name: str = "barograph") -> ReplaySafeTracerProvider:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities import documents
 from activities.messages.miner import CommitmentRecorded
@@ -16,6 +15,7 @@ from adapters.ledger import absence, commitments, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from adapters.object_store import ObjectStore
+from adapters.temporal_client import signal
 from protocol.identity import PrivateKey
 from protocol.names import miner_workflow_id
 from workers.validator_service import OpenCall
@@ -77,9 +77,5 @@ class CommitmentSignals:
             leaf_index=recorded.leaf_index,
             in_time=in_time,
         )
-        handle = self._client.get_workflow_handle(miner_workflow_id(commitment.run_id, commitment.hotkey))
-        try:
-            await handle.signal("commitment_recorded", message)
-        except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
-                raise
+        child = miner_workflow_id(commitment.run_id, commitment.hotkey)
+        await signal(self._client, child, "commitment_recorded", message)

@@ -19,7 +19,6 @@ from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
 from activities.outbox import LedgerOutbox
-from activities.overdue import OverdueRounds
 from activities.peers import LedgerPeers
 from activities.retention import LedgerRetention
 from activities.rounds import LedgerRounds
@@ -154,7 +153,7 @@ def _control(wiring: Wiring) -> Objects:
     opening = LedgerRunOpening(ledger, store, catalog, wiring.registry, defaults, wiring.clock)
     rules = weights_rules(wiring.settings, wiring.hotkey.hotkey)
     run_records = LedgerRunRecords(ledger, store, catalog, defaults, wiring.clock, wiring.hotkey)
-    overdue = OverdueRounds(ledger, opening, run_records, wiring.client, rules.cadence)
+    rounds = LedgerRounds(ledger, wiring.client, opening, run_records, wiring.registry, rules.genesis, rules.cadence)
     return [
         opening,
         run_records,
@@ -165,7 +164,7 @@ def _control(wiring: Wiring) -> Objects:
         LedgerAuditRecords(ledger, store, catalog, wiring.hotkey),
         _peers(wiring),
         LedgerWeights(ledger, store, rules, wiring.clock),
-        LedgerRounds(overdue, wiring.registry, rules.genesis),
+        rounds,
         LedgerRetention(ledger, store),
         LedgerOperator(ledger, store, catalog, rules, wiring.settings.two_person),
     ]

@@ -17,7 +17,6 @@ from activities.faults import FaultInterceptor
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
 from activities.outbox import LedgerOutbox
-from activities.overdue import OverdueRounds
 from activities.rounds import LedgerRounds
 from activities.run_opening import LedgerRunOpening
 from activities.run_records import LedgerRunRecords
@@ -46,7 +45,7 @@ def activities_of(planet: Planet) -> list[Any]:
     clock, defaults = ServerClock(), replace(DEFAULTS, **changes)
     opening = LedgerRunOpening(planet.ledger, planet.store, planet.catalog, planet.registered, defaults, clock)
     records = LedgerRunRecords(planet.ledger, planet.store, planet.catalog, defaults, clock, VALIDATOR)
-    overdue = OverdueRounds(planet.ledger, opening, records, planet.client, DAY)
+    ports = planet.ledger, planet.client, opening, records, planet.registered
     script = Script(tuple(planet.keys))
     weights = _weights_rules()
     parts: list[Any] = [
@@ -58,7 +57,7 @@ def activities_of(planet: Planet) -> list[Any]:
         LedgerOperator(planet.ledger, planet.store, planet.catalog, weights, two_person=False),
         LedgerOutbox(planet.ledger, planet.backend, clock),
         LedgerWeights(planet.ledger, planet.store, weights, clock),
-        LedgerRounds(overdue, planet.registered, weights.genesis),
+        LedgerRounds(*ports, weights.genesis, DAY),
         LedgerWeightSinks(planet.ledger, [FileSink(planet.root)], clock),
         FakeAudits(script),
         Miners(planet, script),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -11,7 +12,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.messages.run import ForecastRunInput
 from activities.messages.weights import OverdueSettled
-from activities.overdue import OverdueRounds
+from activities.rounds import LedgerRounds
 from adapters.ledger import facts, runs
 from adapters.temporal_client import connect
 from protocol.facts import facts_digest, faults_digest
@@ -30,7 +31,9 @@ async def client(temporal_address: str) -> AsyncIterator[Client]:
 
 
 async def settle(validator: Validator, client: Client, as_of: datetime) -> OverdueSettled:
-    rounds = OverdueRounds(validator.ledger, validator.opening, validator.runs, client, timedelta(hours=6))
+    nothing: Any = None
+    parts = validator.ledger, client, validator.opening, validator.runs
+    rounds = LedgerRounds(*parts, registry=nothing, genesis=nothing, cadence=timedelta(hours=6))
     return await ActivityEnvironment().run(rounds.settle, as_of, AFTER)
 
 

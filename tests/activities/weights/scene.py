@@ -15,7 +15,6 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.run import MinerDeregistered
 from activities.messages.weights import ComputeVector, Epoch, EpochStep, Publication, PublishWeights, Vector
 from activities.messages.weights import WeightsEpochInput as Asked
-from activities.overdue import OverdueRounds
 from activities.rounds import LedgerRounds
 from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights, WeightsRules
@@ -173,7 +172,7 @@ class Scene:
         """Answers how many signals went out."""
         nothing: Any = None
         signals: Any = self.signals
-        rounds = LedgerRounds(OverdueRounds(self.ledger, nothing, nothing, signals, CADENCE), self.registry, GENESIS)
+        rounds = LedgerRounds(self.ledger, signals, nothing, nothing, self.registry, GENESIS, CADENCE)
         compared = ActivityEnvironment().run(rounds.compare_registry, self.step(epoch))
         return asyncio.run(compared).signals
 
