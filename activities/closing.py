@@ -7,12 +7,11 @@ from fractions import Fraction
 
 from sqlalchemy.orm import Session
 
-from activities.messages.base import FaultNote
-from activities.messages.run import Aggregated, CloseRun, ForecastRunResult, Run
+from activities.messages.run import Aggregated, CloseRun, ForecastRunResult
 from adapters.ledger import facts, runs
 from adapters.ledger.facts import run_record
 from adapters.ledger.rows import rows_of
-from adapters.ledger.tables.runs import MinerResponseRow
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
 from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
 from protocol.facts import facts_digest, faults_digest
 from protocol.weights import BASELINE
@@ -22,11 +21,10 @@ from weather.round_score import Closing as Decision
 from weather.round_score import decide_close, ranking
 from weather.score_spec import ScoreSpec
 
-EVERYBODY = "*"
 NOTHING = Decision("void", "no_lead", Fraction(0), (), {}, {}, {}, {})
 
 
-def aggregate(session: Session, run: Run, rules: ScoreSpec, at: datetime) -> Aggregated:
+def aggregate(session: Session, run: ForecastRunRow, rules: ScoreSpec, at: datetime) -> Aggregated:
     """Move the run's status to what its coverage says, and review it."""
     decision, doubt = _decide(session, run, rules)
     closing = _closing(session, run, decision, CloseRun(run_id=run.run_id, at=at))
@@ -34,11 +32,12 @@ def aggregate(session: Session, run: Run, rules: ScoreSpec, at: datetime) -> Agg
     return Aggregated(outcome=closing.outcome, coverage=closing.coverage, doubt=doubt)
 
 
-def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> ForecastRunResult:
+def close(session: Session, run: ForecastRunRow, rules: ScoreSpec, request: CloseRun) -> ForecastRunResult:
     """Freeze outcome, ranks and scores; again: the stored outcome."""
-    if runs.changed_run(session, run.run_id).outcome is None:
+    if run.outcome is None:
         if request.fault:
-            facts.record_faults(session, [void_record(run.run_id, request.fault, request)])
+            void = FaultRecord(run_id=run.run_id, effect="V", recorded_at=request.at, **request.fault.model_dump())
+            facts.record_faults(session, [void])
         decision, doubt = (NOTHING, None) if request.void_reason else _decide(session, run, rules)
         if doubt:
             decision, request = NOTHING, request.model_copy(update={"void_reason": "review"})
@@ -49,41 +48,35 @@ def close(session: Session, run: Run, rules: ScoreSpec, request: CloseRun) -> Fo
     return _result(session, run)
 
 
-def _decide(session: Session, run: Run, rules: ScoreSpec) -> tuple[Decision, str | None]:
+def _decide(session: Session, run: ForecastRunRow, rules: ScoreSpec) -> tuple[Decision, str | None]:
     """The decision on what is recorded; and the doubt, unless an operator let it pass, that climatology raises.
 
     It scores the same wherever it is scored, or scores mean nothing.
     """
-    row, record = runs.changed_run(session, run.run_id), run_record(session, run.run_id)
+    record = run_record(session, run.run_id)
     decision, worth = decide_close(rules, record), nano(climatology_worth(rules.era5_final))
     final = [(BASELINE, key) for key in decision.counted if key.pass_ == "era5_final"]
     wrong = [pair for pair in final if record.scores.get(pair, worth) != worth]
-    if row.review != "pass":
-        row.review = "fail" if wrong else None
-    if row.review != "fail":
+    if run.review != "pass":
+        run.review = "fail" if wrong else None
+    if run.review != "fail":
         return decision, None
     _, (_, lead, variable, level, _) = wrong[0]
     case = f"{variable}{level or ''} at {lead} h"
     return decision, f"{len(wrong)} cases of climatology score other than {worth}: {record.scores[wrong[0]]} in {case}"
 
 
-def _project(session: Session, run: Run, closing: Closing, doubt: str | None = None) -> None:
+def _project(session: Session, run: ForecastRunRow, closing: Closing, doubt: str | None = None) -> None:
     covered = "final_scoring_failed" if closing.outcome == "void" else "final_scoring_completed"
-    status = runs.changed_run(session, run.run_id).status
-    if status == "final_scoring_failed" != covered:
+    if run.status == "final_scoring_failed" != covered:
         runs.advance_run(session, run.run_id, "final_scoring_triggered", "helped by an operator", closing.closed_at)
     reason = "; ".join(filter(None, [f"coverage {closing.coverage}", doubt]))
     runs.reach_run(session, run.run_id, covered, reason, closing.closed_at)
 
 
-def void_record(run_id: str, fault: FaultNote, at: CloseRun) -> FaultRecord:
-    """A fault that is nobody's, over the whole run."""
-    return FaultRecord(run_id=run_id, effect="V", recorded_at=at.at, **fault.model_dump())
-
-
-def _closing(session: Session, run: Run, decision: Decision, request: CloseRun) -> Closing:
+def _closing(session: Session, run: ForecastRunRow, decision: Decision, request: CloseRun) -> Closing:
     scored, faults = facts.facts_of(session, run.run_id), facts.faults_of(session, run.run_id)
-    codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.effect == "W" and _whole_run(fault)}
+    codes = {fault.hotkey: fault.code for fault in reversed(faults) if fault.costs_the_run}
     return Closing.model_validate(
         {
             "outcome": decision.outcome,
@@ -108,15 +101,10 @@ def _closing(session: Session, run: Run, decision: Decision, request: CloseRun) 
     )
 
 
-def _whole_run(fault: FaultRecord) -> bool:
-    return fault.pass_ == EVERYBODY and fault.lead_hours == -1
-
-
-def _result(session: Session, run: Run) -> ForecastRunResult:
-    stored = runs.changed_run(session, run.run_id)
+def _result(session: Session, run: ForecastRunRow) -> ForecastRunResult:
     verified = [row for row in rows_of(session, MinerResponseRow, run.run_id) if row.manifest_digest]
     kept = ("run_id", "outcome", "outcome_reason", "coverage", "facts_digest", "faults_digest")
     return ForecastRunResult.model_validate(
-        {name: getattr(stored, name) for name in kept}
+        {name: getattr(run, name) for name in kept}
         | {"verified": len(verified), "faults": len(facts.faults_of(session, run.run_id))}
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from sqlalchemy.orm import Session
 from temporalio import activity
 
-from activities import absence, attempts, documents, log_entries, outbox
+from activities import attempts, documents, outbox
 from activities.closing import aggregate, close
 from activities.messages.run import (
     AbsenceSettled,
@@ -16,7 +18,6 @@ from activities.messages.run import (
     CloseRun,
     Deregistered,
     ForecastRunResult,
-    Run,
     Sealed,
     SealRun,
     SettleAbsence,
@@ -25,11 +26,16 @@ from activities.run_opening import RunDefaults
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
-from adapters.ledger import commitments, log, roster, runs, secrets
+from adapters.ledger import absence, commitments, log, roster, runs, secrets
 from adapters.ledger.engine import Ledger
+from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.object_store import ObjectStore
+from protocol.deadline import in_time
 from protocol.identity import PrivateKey
+from protocol.receipt import RunClosed, RunSealed, commitments_digest
 from weather.score_spec import ScoreSpec
+
+LAST_POLL = timedelta(seconds=30)
 
 
 class LedgerRunRecords:
@@ -57,7 +63,19 @@ class LedgerRunRecords:
     def settle_absence(self, request: SettleAbsence) -> AbsenceSettled:
         """Prove every absence, or move the deadline for all; again: the same answer."""
         with self._ledger.begin() as session:
-            return absence.settle(session, self._defaults.deadline_rules(request.run.purpose), request)
+            row = runs.changed_run(session, request.run.run_id)
+            if row.status != "pending":
+                return AbsenceSettled(proved=True)
+            deadline = row.commit_deadline or request.deadline
+            if deadline > request.deadline:
+                return AbsenceSettled(proved=False, moved_to=deadline)
+            if _absence_is_proved(session, row, deadline):
+                return AbsenceSettled(proved=True)
+            rules = self._defaults.deadline_rules(request.run.purpose)
+            moved = rules.moved(deadline, request.run.init_time, row.first_lead_hours or 0, request.moves)
+            if moved is not None:
+                absence.move_deadline(session, row.run_id, moved, request.at)
+            return AbsenceSettled(proved=False, moved_to=moved)
 
     @activity.defn
     def seal_run(self, request: SealRun) -> Sealed:
@@ -65,18 +83,24 @@ class LedgerRunRecords:
         with self._ledger.begin() as session:
             run = runs.reach_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
             stored = commitments.commitments_of(session, request.run_id)
-            secret_digest = secrets.draw_secret(session, self._key, request.run_id)
-            log.append_leaf(session, log_entries.sealed(run, stored, secret_digest, self._clock.now()))
-            outbox.agents_started(session, run, stored)
-            deadline = run.commit_deadline
+            secret_digest, deadline = secrets.draw_secret(session, self._key, request.run_id), run.commit_deadline
             assert deadline is not None
+            accepted = [one.commitment_digest for one in stored if in_time(one.received_at, deadline)]
+            leaf = RunSealed(
+                network=run.network,
+                run_id=run.run_id,
+                commit_deadline=deadline,
+                accepted=len(accepted),
+                commitments_digest=commitments_digest(accepted),
+                audit_secret_hash=secret_digest,
+                recorded_at=self._clock.now(),
+            )
+            log.append_leaf(session, leaf)
+            outbox.agents_started(session, run, stored)
         sealed = documents.SealedCommitments(
             {one.commitment.hotkey: documents.recorded(self._store, one, deadline) for one in stored}
         )
-        return Sealed(
-            commitments=documents.put_model(self._store, sealed),
-            accepted=sum(1 for one in sealed.root.values() if one.in_time),
-        )
+        return Sealed(commitments=documents.put_model(self._store, sealed), accepted=len(accepted))
 
     @activity.defn
     def cancel_run(self, request: CancelRun) -> None:
@@ -95,23 +119,42 @@ class LedgerRunRecords:
     def aggregate_run(self, request: AggregateRun) -> Aggregated:
         """Decide coverage from the facts, and project whether the final scoring is complete."""
         with attempts.beating_thread(), self._ledger.begin() as session:
-            run, rules = self._rules(session, request.run_id)
-            return aggregate(session, run, rules, request.at)
+            run = runs.changed_run(session, request.run_id)
+            return aggregate(session, run, self._rules(run), request.at)
 
     @activity.defn
     def close_run(self, request: CloseRun) -> ForecastRunResult:
         """Decide coverage, scores and ranks from the facts, once."""
         with attempts.beating_thread(), self._ledger.begin() as session:
-            run, rules = self._rules(session, request.run_id)
-            result = close(session, run, rules, request)
+            run = runs.changed_run(session, request.run_id)
+            result = close(session, run, self._rules(run), request)
             secret = secrets.secret_of(session, self._key, run.run_id)
-            row = runs.changed_run(session, run.run_id)
-            log.append_leaf(session, log_entries.closed(row, secret, self._clock.now()))
-            outbox.round_finished(session, row)
+            leaf = RunClosed(
+                network=run.network,
+                run_id=run.run_id,
+                outcome="void" if result.outcome == "void" else "scored",
+                facts_digest=result.facts_digest,
+                faults_digest=result.faults_digest,
+                audit_secret=secret.raw.hex() if secret else None,
+                recorded_at=self._clock.now(),
+            )
+            log.append_leaf(session, leaf)
+            outbox.round_finished(session, run)
         instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
         instruments.RUNS_CLOSED.add(outcome=result.outcome)
         return result
 
-    def _rules(self, session: Session, run_id: str) -> tuple[Run, ScoreSpec]:
-        run = Run.model_validate(runs.changed_run(session, run_id).config)
-        return run, self._catalog.pinned_rules(run.grid, run.score_spec_digest)
+    def _rules(self, run: ForecastRunRow) -> ScoreSpec:
+        return self._catalog.pinned_rules(run.grid, run.score_spec_digest)
+
+
+def _absence_is_proved(session: Session, run: ForecastRunRow, deadline: datetime) -> bool:
+    """By our marks and the miners' last words; nobody is absent whose commitment is in time."""
+    stored = commitments.commitments_of(session, run.run_id)
+    present = {one.commitment.hotkey for one in stored if in_time(one.received_at, deadline)}
+    if all(miner.hotkey in present for miner in roster.roster_of(session, run.run_id)):
+        return True
+    opened = run.requested_at or deadline
+    since = deadline - min(LAST_POLL, (deadline - opened) / 2)
+    up = absence.ingress_was_up(session, max(opened, deadline - absence.WATCHED), deadline)
+    return up and not absence.unproved(session, run.run_id, since)
