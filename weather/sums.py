@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from math import isfinite
 from typing import Self
 
@@ -83,9 +82,7 @@ def field_sums(forecast: Field, truth: Field, climatology: Field) -> FieldSums:
         SourceCorrupt: cells of truth or climatology are not finite.
     """
     require_same(forecast, truth, climatology)
-    fields, fast = (forecast, truth, climatology), kernels.compiled()
-    sums = _fast_sums(fast, *fields) if fast else plain_sums(*fields)
-    whole = FieldSums(forecast.grid.total_weight, *sums)
+    whole = FieldSums(forecast.grid.total_weight, *_eight_sums(forecast, truth, climatology))
     _prove(whole, forecast, {"truth": truth, "climatology": climatology})
     return whole
 
@@ -101,8 +98,7 @@ def reference_sums(forecast: Field, truth: Field, climatology: Field, references
     require_same(forecast, truth, climatology, *references)
     if len(references) not in (1, 2):
         raise ValueError(f"{len(references)} public forecasts are not one or two")
-    fields, fast = (forecast, truth, climatology, *references), kernels.compiled()
-    sums = ReferenceSums(*(_fast_reference_sums(fast, fields) if fast else plain_reference_sums(*fields)))
+    sums = ReferenceSums(*_reference_sums(forecast, truth, climatology, *references))
     public = {f"public forecast {k}": field for k, field in enumerate(references, 1)}
     _prove(sums, forecast, {"truth": truth, "climatology": climatology, **public})
     return sums
@@ -110,16 +106,10 @@ def reference_sums(forecast: Field, truth: Field, climatology: Field, references
 
 def plain_sums(forecast: Field, truth: Field, climatology: Field) -> list[float]:
     """D to PQ over all cells: the definition of the bits."""
-    return [whole_grid_sum(forecast.grid.row_weights, term) for term in _terms(forecast, truth, climatology)]
-
-
-def plain_reference_sums(forecast: Field, truth: Field, climatology: Field, *references: Field) -> list[float]:
-    """E2 to G_11, or to G_22: the definition of the bits."""
-    f, o, c, *r = (field.values.astype(np.float64) for field in (forecast, truth, climatology, *references))
+    f, o, c = (field.values.astype(np.float64) for field in (forecast, truth, climatology))
     with np.errstate(invalid="ignore"):
-        e, s, p, g = r[0] - o, r[0] - c, f - c, [f - public for public in r]
-        products = [g[k] * g[m] for k in range(len(g)) for m in range(len(g)) if k <= m]
-        terms = [e * e, s, s * s, p * s, *products]
+        d, p, q = f - o, f - c, o - c
+        terms = [d, np.abs(d), d * d, p, q, p * p, q * q, p * q]
     return [whole_grid_sum(forecast.grid.row_weights, term) for term in terms]
 
 
@@ -142,28 +132,22 @@ def require_same(first: Field, *others: Field) -> None:
             raise ValueError(f"{other} cannot be compared with {first}")
 
 
-def _fast_sums(fast: kernels.Kernel, forecast: Field, truth: Field, climatology: Field) -> list[float]:
-    fields = (forecast.values, truth.values, climatology.values)
-    return fast(forecast.grid.row_weights, *fields).tolist()
+def _eight_sums(forecast: Field, truth: Field, climatology: Field) -> list[float]:
+    """D to PQ over all cells, by the kernel if there is one."""
+    fast = kernels.compiled()
+    if fast is None:
+        return plain_sums(forecast, truth, climatology)
+    return fast(forecast.grid.row_weights, forecast.values, truth.values, climatology.values).tolist()
 
 
-def _fast_reference_sums(fast: kernels.Kernel, fields: Sequence[Field]) -> list[float]:
-    """The same kernel with other fields in the three places; the signs that it turns cancel in the products."""
-    forecast, truth, climatology, first, *second = fields
-    nine = partial(_fast_sums, fast)
-    _, _, error, *_ = nine(first, truth, climatology)
-    _, _, distance, _, s, _, s2, ps = nine(forecast, first, climatology)
+def _reference_sums(forecast: Field, truth: Field, climatology: Field, first: Field, *second: Field) -> list[float]:
+    """The eight sums with other fields in the three places; the signs that it turns cancel in the products."""
+    _, _, error, *_ = _eight_sums(first, truth, climatology)
+    _, _, distance, _, s, _, s2, ps = _eight_sums(forecast, first, climatology)
     if not second:
         return [error, s, s2, ps, distance]
-    *_, other, mixed = nine(first, second[0], forecast)
+    *_, other, mixed = _eight_sums(first, second[0], forecast)
     return [error, s, s2, ps, distance, mixed, other]
-
-
-def _terms(forecast: Field, truth: Field, climatology: Field) -> list[Cells]:
-    f, o, c = (field.values.astype(np.float64) for field in (forecast, truth, climatology))
-    with np.errstate(invalid="ignore"):
-        d, p, q = f - o, f - c, o - c
-        return [d, np.abs(d), d * d, p, q, p * p, q * q, p * q]
 
 
 def _prove(sums: FieldSums | ReferenceSums, forecast: Field, sources: Mapping[str, Field]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.unit.weather.toy import QUARTER_DEGREE, SMALL_GLOBE, TOY, on_grid, random_triple
+from tests.unit.weather.toy import QUARTER_DEGREE, SMALL_GLOBE, TOY, on_grid, plain_reference_sums, random_triple
 from weather import kernels, sums
 from weather.fields import Field
 from weather.grids import Grid
@@ -32,14 +32,10 @@ def wild(grid: Grid, seed: int) -> Field:
 
 
 def require_equal(fields: tuple[Field, ...]) -> None:
-    fast = kernels.compiled()
-    assert fast is not None
-    triple = fields[0], fields[1], fields[2]
-    assert sums._fast_sums(fast, *triple) == sums.plain_sums(*triple)
-    for references in (fields[3:4], fields[3:5]):
-        assert sums._fast_reference_sums(fast, (*triple, *references)) == sums.plain_reference_sums(
-            *triple, *references
-        )
+    assert kernels.compiled() is not None
+    assert sums._eight_sums(*fields[:3]) == sums.plain_sums(*fields[:3])
+    for count in (4, 5):
+        assert sums._reference_sums(*fields[:count]) == plain_reference_sums(*fields[:count])
 
 
 def test_the_bits_are_those_of_numpy_for_200_random_shapes():

@@ -6,6 +6,7 @@ import numpy as np
 
 from weather.fields import Field
 from weather.grids import Grid
+from weather.sums import whole_grid_sum
 
 TOY = Grid("toy", 60_000_000, -60_000_000, 3, 0, 90_000_000, 4)
 SMALL_GLOBE = Grid("5p625", 87_187_500, -5_625_000, 32, 0, 5_625_000, 64)
@@ -41,3 +42,11 @@ def random_triple(grid: Grid, seed: int) -> tuple[Field, Field, Field]:
     truth = climatology + 3 * noise.standard_normal(grid.shape)
     forecast = truth + noise.standard_normal(grid.shape) + 0.3
     return on_grid(grid, forecast), on_grid(grid, truth), on_grid(grid, climatology)
+
+
+def plain_reference_sums(forecast: Field, truth: Field, climatology: Field, *references: Field) -> list[float]:
+    """E2 to G_11, or to G_22, term by term."""
+    f, o, c, *r = (field.values.astype(np.float64) for field in (forecast, truth, climatology, *references))
+    e, s, p, g = r[0] - o, r[0] - c, f - c, [f - public for public in r]
+    products = [g[k] * g[m] for k in range(len(g)) for m in range(len(g)) if k <= m]
+    return [whole_grid_sum(forecast.grid.row_weights, term) for term in (e * e, s, s * s, p * s, *products)]
