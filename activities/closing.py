@@ -12,7 +12,7 @@ from adapters.ledger import facts, runs
 from adapters.ledger.facts import run_record
 from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
-from adapters.ledger.values import Closing, FaultRecord, GroupScore, LeadScore, RoundScore
+from adapters.ledger.values import Closing, FaultRecord, RoundScore
 from protocol.facts import facts_digest, faults_digest
 from protocol.weights import BASELINE
 from weather.entrants import climatology_worth
@@ -88,14 +88,8 @@ def _closing(session: Session, run: ForecastRunRow, decision: Decision, request:
                 RoundScore(hotkey=row.hotkey, score_nano=row.score, rank=row.rank, code=codes.get(row.hotkey))
                 for row in ranking(decision.round_scores)
             ],
-            "lead_scores": [
-                LeadScore(hotkey=hotkey, pass_="era5_final", lead_hours=lead, score_nano=score)
-                for (hotkey, lead), score in sorted(decision.lead_scores.items())
-            ],
-            "group_scores": [
-                GroupScore(hotkey=hotkey, group_name=group, score_nano=score)
-                for (hotkey, group), score in sorted(decision.group_scores.items())
-            ],
+            "lead_scores": decision.lead_scores,
+            "group_scores": decision.group_scores,
             "closed_at": request.at,
         }
     )

@@ -26,7 +26,7 @@ from adapters.egress import addresses_of
 from adapters.ledger import facts, log, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import ForecastRunRow
-from adapters.ledger.values import FaultRecord, NewRun, Window
+from adapters.ledger.values import FaultRecord
 from adapters.object_store import ObjectStore
 from protocol import names
 from protocol.deadline import DeadlineRules, retain_until
@@ -89,8 +89,8 @@ class LedgerRunOpening:
         """Resolve every setting and store the row; again: the stored run."""
         run = self._resolve(request)
         rules = self._catalog.rules(run.grid)
-        new = NewRun(
-            **run.model_dump(include=set(NewRun.model_fields)),
+        new = ForecastRunRow(
+            **run.model_dump(include={*runs.IDENTITY, "close_by", "opened_at"}),
             validator_hotkey=self._defaults.validator,
             case_set_digest=case_set_digest(case_set(rules)),
             config=run.model_dump(mode="json"),
@@ -129,7 +129,7 @@ class LedgerRunOpening:
                 if first is None:
                     return CommitWindow(requested_at=now, commit_deadline=now, first_lead_hours=None)
                 call = self._call(request, now, first)
-                row = runs.set_window(session, run.run_id, self._window(request, call))
+                self._fix(row, request, call)
                 log.append_leaf(session, self._opened(request, call))
                 outbox.round_started(session, row, self._catalog.pinned_rules(run.grid, run.score_spec_digest))
             return self._fixed(row)
@@ -216,16 +216,11 @@ class LedgerRunOpening:
             retain_until=retain_until(run.valid_time(max(run.final_lead_hours)), run.truth_delay, deadline),
         )
 
-    def _window(self, request: OpenCommitWindow, call: ForecastRequestData) -> Window:
-        return Window(
-            requested_at=call.requested_at,
-            commit_deadline=call.commit_deadline,
-            first_lead_hours=call.first_scored_lead_hours,
-            call_digest=call.call_digest,
-            call_document=self._store.put(call.canonical),
-            input_data_hash=call.input_data_hash,
-            bundle_digest=request.inputs.bundle_digest,
-        )
+    def _fix(self, row: ForecastRunRow, request: OpenCommitWindow, call: ForecastRequestData) -> None:
+        row.requested_at, row.commit_deadline = call.requested_at, call.commit_deadline
+        row.first_lead_hours = call.first_scored_lead_hours
+        row.call_digest, row.call_document = call.call_digest, self._store.put(call.canonical)
+        row.input_data_hash, row.bundle_digest = call.input_data_hash, request.inputs.bundle_digest
 
     def _fixed(self, row: ForecastRunRow) -> CommitWindow:
         assert row.requested_at and row.commit_deadline and row.call_document

@@ -17,7 +17,8 @@ from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import open_run
-from adapters.ledger.values import NewRun, ReceivedCommitment, RecordedCommitment
+from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from protocol.commitment import Commitment, first_broken
 from protocol.identity import PrivateKey
 from protocol.messages import CommitmentData
@@ -113,7 +114,7 @@ def ledger_file(folder: Path) -> bytes:
     """A SQLite file with one open run of two miners."""
     file = folder / "template.sqlite"
     upgrade(f"sqlite:///{file}")
-    run = NewRun(
+    run = ForecastRunRow(
         network="test",
         run_id=RUN,
         validator_hotkey=VALIDATOR.hotkey,
@@ -125,6 +126,7 @@ def ledger_file(folder: Path) -> bytes:
         case_set_digest="c" * 64,
         close_by=T0 + timedelta(days=25),
         opened_at=T0 + timedelta(hours=4),
+        config={},
     )
     entries = [
         RosterEntry(hotkey=key.hotkey, uid=None, name=name, base_url=f"https://{name}.example", tls_sha256=None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
 from adapters.ledger.events import Change, record_event
 from adapters.ledger.runs import changed_run
 from adapters.ledger.tables.runs import ForecastRunRow, ScoringJobRow
+from adapters.ledger.tables.scores import ScoreFactRow
 from adapters.ledger.values import JobStep
 from protocol.names import pass_workflow_id
 
@@ -35,7 +37,6 @@ def advance_job(session: Session, step: JobStep) -> ScoringJobRow:
         row = ScoringJobRow(**step.model_dump(include=_KEY))
         session.add(row)
     row.status, row.code, row.updated_at = step.to, step.code, step.at
-    row.facts, row.faults = step.facts, step.faults
     _report(session, run, step)
     return row
 
@@ -56,4 +57,13 @@ def _report(session: Session, run: ForecastRunRow, step: JobStep) -> None:
     subject = pass_workflow_id(step.run_id, step.score_type, lead)
     data = step.model_dump(exclude={"run_id", "at", "score_type"}, exclude_none=True)
     data |= {"pass": step.score_type, "spec": run.score_spec_digest}
+    if step.to == "completed":
+        data["facts"] = _facts(session, step, lead)
     record_event(session, run, Change(EVENTS[step.to], subject, f"{step.generation}|{step.to}", step.at, data))
+
+
+def _facts(session: Session, step: JobStep, lead_hours: int | None) -> int:
+    """How many facts the pass came to."""
+    same = {"run_id": step.run_id, "pass_": step.score_type, "generation": step.generation}
+    same |= {} if lead_hours is None else {"lead_hours": lead_hours}
+    return session.scalars(select(func.count()).select_from(ScoreFactRow).filter_by(**same)).one()

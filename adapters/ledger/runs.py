@@ -13,20 +13,30 @@ from adapters.ledger.events import Change, record_event
 from adapters.ledger.rows import insert_if_absent, locked
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
-from adapters.ledger.values import Closing, NewRun, Window
+from adapters.ledger.values import Closing
 from weather.faults import LedgerConflict
 
-IDENTITY = [name for name in NewRun.model_fields if name not in ("close_by", "opened_at", "config")]
+IDENTITY = (
+    "network",
+    "run_id",
+    "validator_hotkey",
+    "purpose",
+    "init_time",
+    "grid",
+    "layout_digest",
+    "score_spec_digest",
+    "case_set_digest",
+)
 
 
-def open_run(session: Session, new: NewRun) -> ForecastRunRow:
+def open_run(session: Session, new: ForecastRunRow) -> ForecastRunRow:
     """Store the run as `pending`; again: the stored run with its first configuration.
 
     Raises:
         LedgerConflict: the run was opened under other rules.
     """
-    row = ForecastRunRow(**new.model_dump(), status="pending", status_ordinal=0)
-    run, created = insert_if_absent(session, row, IDENTITY)
+    new.status, new.status_ordinal = "pending", 0
+    run, created = insert_if_absent(session, new, IDENTITY)
     if created:
         opened = RunTransitionRow(run_id=run.run_id, ordinal=0, target=run.status, reason="opened", at=new.opened_at)
         session.add(opened)
@@ -66,15 +76,6 @@ def record_cancelled(session: Session, run_id: str, at: datetime) -> None:
     record_event(session, run, Change("run.cancelled", run_id, at.isoformat(), at, {"by": "operator"}))
 
 
-def set_window(session: Session, run_id: str, window: Window) -> ForecastRunRow:
-    """Fix the call and its deadline; again: the first window stands."""
-    run = changed_run(session, run_id)
-    if run.requested_at is None:
-        for name, value in window.model_dump().items():
-            setattr(run, name, value)
-    return run
-
-
 def close_run(session: Session, run_id: str, closing: Closing) -> ForecastRunRow:
     """Freeze outcome and scores; again: the stored outcome stands.
 
@@ -90,9 +91,15 @@ def close_run(session: Session, run_id: str, closing: Closing) -> ForecastRunRow
     run.facts_digest, run.faults_digest, run.closed_at = closing.facts_digest, closing.faults_digest, closing.closed_at
     _move(session, run, RunTransitionRow(target=to, reason=closing.reason, at=closing.closed_at))
     session.add_all(RoundScoreRow(run_id=run_id, **score.model_dump()) for score in closing.scores)
-    session.add_all(LeadScoreRow(run_id=run_id, **score.model_dump()) for score in closing.lead_scores)
+    session.add_all(
+        LeadScoreRow(run_id=run_id, hotkey=hotkey, pass_="era5_final", lead_hours=lead, score_nano=score)
+        for (hotkey, lead), score in closing.lead_scores.items()
+    )
     session.flush()
-    session.add_all(GroupScoreRow(run_id=run_id, **score.model_dump()) for score in closing.group_scores)
+    session.add_all(
+        GroupScoreRow(run_id=run_id, hotkey=hotkey, group_name=group, score_nano=score)
+        for (hotkey, group), score in closing.group_scores.items()
+    )
     data = closing.model_dump(include={"outcome", "reason", "coverage", "facts_digest", "faults_digest"})
     kind = "run.void" if closing.outcome == "void" else "run.completed"
     record_event(session, run, Change(kind, run_id, "0", closing.closed_at, data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -12,8 +12,8 @@ from protocol.facts import FaultRecord as FaultRecord
 from protocol.facts import ScoreFact as ScoreFact
 from protocol.log import SignedHead
 from protocol.receipt import CommitmentAnswer, Receipt
+from weather.round_score import Outcome
 
-Outcome = Literal["closed", "closed_partial", "void"]
 Reason = Literal[
     "complete", "partial", "coverage", "empty_roster", "no_lead", "ingress", "operator", "review", "not_run"
 ]
@@ -23,35 +23,6 @@ class Value(BaseModel):
     """A frozen value that refuses members it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NewRun(Value):
-    """A run as it is opened; `config` is what the caller wants back, as it was first stored."""
-
-    network: str
-    run_id: str
-    validator_hotkey: str
-    purpose: Literal["live", "hindcast"]
-    init_time: AwareDatetime
-    grid: str
-    layout_digest: str
-    score_spec_digest: str
-    case_set_digest: str
-    close_by: AwareDatetime
-    opened_at: AwareDatetime
-    config: dict[str, Any] = {}
-
-
-class Window(Value):
-    """The call that goes to all miners, and its instants."""
-
-    requested_at: AwareDatetime
-    commit_deadline: AwareDatetime
-    first_lead_hours: int | None
-    call_digest: str
-    call_document: str
-    input_data_hash: str
-    bundle_digest: str
 
 
 class ResponseStep(Value):
@@ -79,8 +50,6 @@ class JobStep(Value):
     to: Literal["queued", "in_progress", "completed", "failed"]
     at: AwareDatetime
     code: str | None = None
-    facts: int = 0
-    faults: int = 0
 
 
 class ReceivedCommitment(Value):
@@ -139,25 +108,11 @@ class RoundScore(Value):
     code: str | None = None
 
 
-class LeadScore(Value):
-    """One miner's score of one lead of one pass."""
-
-    hotkey: str
-    pass_: Literal["day1_qc", "era5_final"]
-    lead_hours: int
-    score_nano: int = Field(ge=0, le=10**9)
-
-
-class GroupScore(Value):
-    """One miner's mean score of a group of cases."""
-
-    hotkey: str
-    group_name: str
-    score_nano: int = Field(ge=0, le=10**9)
-
-
 class Closing(Value):
-    """What was decided from the facts; `coverage` is an exact fraction such as `7/10`."""
+    """What was decided from the facts; `coverage` is an exact fraction such as `7/10`.
+
+    `lead_scores` of the final pass are by hotkey and lead in hours, `group_scores` by hotkey and group, both in nano.
+    """
 
     outcome: Outcome
     reason: Reason
@@ -165,6 +120,6 @@ class Closing(Value):
     facts_digest: str
     faults_digest: str
     scores: list[RoundScore] = []
-    lead_scores: list[LeadScore] = []
-    group_scores: list[GroupScore] = []
+    lead_scores: dict[tuple[str, int], int] = {}
+    group_scores: dict[tuple[str, str], int] = {}
     closed_at: AwareDatetime

@@ -13,7 +13,7 @@ from weather.faults import InternalError, tree
 from weather.faults.second_chances import second_chance
 
 CODES = tree()
-EVIDENCE = ("status", "state", "coverage", "detail", "found", "expected", "facts", "faults", "reference", "rule")
+EVIDENCE = ("status", "state", "coverage", "detail", "found", "expected", "reference", "rule")
 OPEN_VERBS = ("hold", "rerun", "skip", "accept", "void")
 
 

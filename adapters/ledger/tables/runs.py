@@ -106,8 +106,6 @@ class ScoringJobRow(Row):
     generation: Mapped[NumberKey]
     status: Mapped[str]
     code: Mapped[str | None]
-    facts: Mapped[int]
-    faults: Mapped[int]
     updated_at: Mapped[datetime]
 
 

@@ -69,7 +69,7 @@ class Teller:
         self.tell(*map(evaluation, range(count)), run=run)
 
     def close(self, run: str = RUN) -> None:
-        void = closing(outcome="void", reason="operator", coverage="0/1", scores=[], lead_scores=[], closed_at=CLOSED)
+        void = closing(outcome="void", reason="operator", coverage="0/1", scores=[], lead_scores={}, closed_at=CLOSED)
         with self.ledger.begin() as session:
             runs.close_run(session, run, void)
 

@@ -10,16 +10,13 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import open_run
-from adapters.ledger.tables.runs import EventRow
+from adapters.ledger.tables.runs import EventRow, ForecastRunRow
 from adapters.ledger.values import (
     Closing,
     FaultRecord,
-    LeadScore,
-    NewRun,
     ReceivedCommitment,
     RoundScore,
     ScoreFact,
-    Window,
 )
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
@@ -34,7 +31,7 @@ MINER = PrivateKey.from_bytes(bytes([1]) * 32)
 SUMS = {"W": 1.0, "D": -0.0, "A": 0.1, "D2": 1 / 3, "P": 5e-324, "Q": -1e300, "P2": 2.0, "Q2": 3.0, "PQ": 1.5}
 
 
-def new_run(**changes: Any) -> NewRun:
+def new_run(**changes: Any) -> ForecastRunRow:
     values = {
         "network": "test",
         "run_id": RUN,
@@ -49,20 +46,26 @@ def new_run(**changes: Any) -> NewRun:
         "opened_at": OPENED,
         "config": {"miners_per_chunk": 8},
     }
-    return NewRun.model_validate(values | changes)
+    return ForecastRunRow(**values | changes)
 
 
-def window(**changes: Any) -> Window:
-    values = {
-        "requested_at": OPENED,
-        "commit_deadline": OPENED + timedelta(hours=1),
-        "first_lead_hours": 6,
-        "call_digest": "d" * 64,
-        "call_document": "c" * 64,
-        "input_data_hash": "e" * 64,
-        "bundle_digest": "f" * 64,
-    }
-    return Window.model_validate(values | changes)
+def set_window(session: Session, run_id: str, **changes: Any) -> ForecastRunRow:
+    """Fix the call of a run, as its opening does."""
+    run, values = (
+        session.get_one(ForecastRunRow, run_id),
+        {
+            "requested_at": OPENED,
+            "commit_deadline": OPENED + timedelta(hours=1),
+            "first_lead_hours": 6,
+            "call_digest": "d" * 64,
+            "call_document": "c" * 64,
+            "input_data_hash": "e" * 64,
+            "bundle_digest": "f" * 64,
+        },
+    )
+    for name, value in (values | changes).items():
+        setattr(run, name, value)
+    return run
 
 
 def entry(hotkey: str, number: int = 0) -> RosterEntry:
@@ -144,7 +147,7 @@ def closing(**changes: Any) -> Closing:
         "facts_digest": "1" * 64,
         "faults_digest": "2" * 64,
         "scores": [RoundScore(hotkey=MINER.hotkey, score_nano=10**9, rank=1)],
-        "lead_scores": [LeadScore(hotkey=MINER.hotkey, pass_="era5_final", lead_hours=24, score_nano=5)],
+        "lead_scores": {(MINER.hotkey, 24): 5},
         "closed_at": T0 + timedelta(days=17),
     }
     return Closing.model_validate(values | changes)

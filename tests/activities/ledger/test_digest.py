@@ -63,7 +63,7 @@ def test_neither_order_nor_times_nor_database_change_the_digest(ledger_url: str,
         {"coverage": "7/10"},
         {"outcome": "closed_partial", "reason": "partial"},
         {"scores": [*SCORES[:1], SCORES[1].model_copy(update={"score_nano": 0})]},
-        {"lead_scores": []},
+        {"lead_scores": {}},
         {"fact": {"score": 0.5}},
     ],
 )

@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.engine import Ledger
+from adapters.ledger.facts import record_facts
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.roster import freeze_roster, roster_of
 from adapters.ledger.rows import rows_of
-from adapters.ledger.runs import advance_run, close_run, get_run, list_runs, open_run, set_window
+from adapters.ledger.runs import advance_run, close_run, get_run, list_runs, open_run
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, RunTransitionRow, ScoringJobRow
 from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
 from adapters.ledger.values import JobStep, ResponseStep
@@ -27,9 +28,10 @@ from tests.activities.ledger.builders import (
     closing,
     entry,
     events_of,
+    fact,
     new_run,
     prepare,
-    window,
+    set_window,
 )
 from weather.faults import LedgerConflict
 
@@ -88,7 +90,7 @@ def test_a_run_that_was_never_opened_is_a_conflict(ledger: Ledger) -> None:
 def test_each_step_has_its_audit_row_and_event(ledger: Ledger) -> None:
     with ledger.begin() as session:
         prepare(session)
-        set_window(session, RUN, window())
+        set_window(session, RUN)
         advance_run(session, RUN, "initial_scoring_queued", "sealed", LATER)
         advance_run(session, RUN, "initial_scoring_queued", "sealed again", LATER)
         advance_run(session, RUN, "initial_scoring_failed", "no truth", LATER)
@@ -106,7 +108,7 @@ def test_each_step_has_its_audit_row_and_event(ledger: Ledger) -> None:
         assert events[0].source == f"/validators/{VALIDATOR.hotkey}/{RUN}"
         run = get_run(session, RUN)
         assert run is not None
-        assert run.commit_deadline == window().commit_deadline
+        assert run.commit_deadline == OPENED + timedelta(hours=1)
 
 
 def test_ids_of_events_depend_on_what_happened_only(ledger: Ledger) -> None:
@@ -134,16 +136,6 @@ def test_parallel_steps_move_once(ledger: Ledger) -> None:
     together(ledger, lambda session, _: advance_run(session, RUN, "initial_scoring_queued", "sealed", LATER))
     with ledger.read() as session:
         assert session.scalar(select(func.count()).select_from(RunTransitionRow)) == 2
-
-
-def test_the_first_window_stands(ledger: Ledger) -> None:
-    with ledger.begin() as session:
-        open_run(session, new_run())
-        set_window(session, RUN, window())
-    with ledger.begin() as session:
-        later = window(requested_at=LATER, call_digest="0" * 64, first_lead_hours=None)
-        run = set_window(session, RUN, later)
-        assert (run.requested_at, run.call_digest, run.first_lead_hours) == (OPENED, "d" * 64, 6)
 
 
 @pytest.mark.parametrize("first", [[], [entry(MINER.hotkey)]])
@@ -219,17 +211,16 @@ def test_a_stranger_has_no_response(ledger: Ledger) -> None:
 def test_a_rerun_is_another_generation_of_the_job(ledger: Ledger) -> None:
     def step(to: str, generation: int = 1, code: str | None = None) -> JobStep:
         values = {"run_id": RUN, "score_type": "era5_final", "lead_hours": 24, "generation": generation}
-        return JobStep.model_validate(values | {"to": to, "at": OPENED, "code": code, "facts": 69})
+        return JobStep.model_validate(values | {"to": to, "at": OPENED, "code": code})
 
     with ledger.begin() as session:
         prepare(session, MINER.hotkey)
         for one in (step("queued"), step("failed", code="TruthNotYetAvailable"), step("queued", 2)):
             advance_job(session, one)
         advance_job(session, step("in_progress", 2))
+        record_facts(session, [fact(generation=2, level=level) for level in (500, 850)] + [fact(), fact(lead_hours=48)])
         advance_job(session, step("completed", 2))
-        assert [(job.generation, job.status, job.facts) for job in rows_of(session, ScoringJobRow, RUN)] == [
-            (1, "failed", 69),
-            (2, "completed", 69),
-        ]
+        statuses = [(job.generation, job.status) for job in rows_of(session, ScoringJobRow, RUN)]
+        assert statuses == [(1, "failed"), (2, "completed")]
         recorded = [event for event in events_of(session, RUN) if event.type == "io.barograph.scores.recorded"]
-        assert [(event.subject, event.data["facts"]) for event in recorded] == [(f"{RUN}/score/era5_final/024h", 69)]
+        assert [(event.subject, event.data["facts"]) for event in recorded] == [(f"{RUN}/score/era5_final/024h", 2)]

@@ -61,8 +61,7 @@ def put(session: Session, table: str, word: str) -> None:
         return
     columns = {
         "weather_miner_responses": f"hotkey, status_ordinal, detail) VALUES ('{MINER.hotkey}', 0, ''",
-        "weather_scoring_jobs": "score_type, lead_hours, generation, code, facts, faults)"
-        f" VALUES ('day1_qc', 0, 1, {code}, 0, 0",
+        "weather_scoring_jobs": f"score_type, lead_hours, generation, code) VALUES ('day1_qc', 0, 1, {code}",
     }[table]
     names, values = columns.split(") VALUES (")
     session.execute(

@@ -5,7 +5,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import record_facts, record_faults
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import close_run
-from adapters.ledger.values import LeadScore, ResponseStep, RoundScore
+from adapters.ledger.values import ResponseStep, RoundScore
 from adapters.ledger.views import board_rows, faults_by_miner, run_counts
 from tests.activities.ledger.builders import MINER, OPENED, RUN, VALIDATOR, closing, fact, fault, prepare, received
 
@@ -18,7 +18,7 @@ def test_the_board_lists_miners_by_rank_and_the_unranked_last(ledger: Ledger) ->
         RoundScore(hotkey=SECOND, score_nano=10, rank=2),
         RoundScore(hotkey=MINER.hotkey, score_nano=20, rank=1),
     ]
-    leads = [LeadScore(hotkey=SECOND, pass_="era5_final", lead_hours=lead, score_nano=lead) for lead in (24, 48)]
+    leads = {(SECOND, lead): lead for lead in (24, 48)}
     with ledger.begin() as session:
         prepare(session, MINER.hotkey, SECOND, ABSENT)
         record_commitment(session, VALIDATOR, received())

@@ -58,7 +58,7 @@ def end(session: Session, outcome: str | None, run_id: str) -> None:
         ):
             advance_run(session, run_id, to, "told", T0)
     if outcome:
-        close_run(session, run_id, closing(outcome=outcome, scores=[], lead_scores=[]))
+        close_run(session, run_id, closing(outcome=outcome, scores=[], lead_scores={}))
 
 
 @pytest.mark.parametrize(

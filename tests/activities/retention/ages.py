@@ -45,7 +45,7 @@ class Past:
             return
         for status in () if self.outcome == "void" else TO_THE_END:
             advance_run(session, self.run_id, status, "test", closed_at)
-        end = closing(outcome=self.outcome, closed_at=closed_at, scores=[], lead_scores=[])
+        end = closing(outcome=self.outcome, closed_at=closed_at, scores=[], lead_scores={})
         close_run(session, self.run_id, end)
 
 

@@ -21,11 +21,10 @@ from activities.retention import LedgerRetention
 from adapters.ledger.engine import Ledger
 from adapters.ledger.responses import advance_response
 from adapters.ledger.roster import freeze_roster
-from adapters.ledger.runs import set_window
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow, WeightVectorRow
 from adapters.ledger.values import ResponseStep
 from adapters.object_store import ObjectStore
-from tests.activities.ledger.builders import entry, window
+from tests.activities.ledger.builders import entry, set_window
 from tests.activities.retention.ages import NOW, Past, days_ago, put_ago
 from weather.fields import Field
 from weather.grids import Grid
@@ -149,7 +148,7 @@ def test_what_a_row_of_the_ledger_names_stays(ledger: Ledger, store: ObjectStore
     with ledger.begin() as session:
         past.store(session)
         freeze_roster(session, past.run_id, [entry(KEY)], DIGEST)
-        set_window(session, past.run_id, window(call_document=digests["call"], bundle_digest=digests["bundle"]))
+        set_window(session, past.run_id, call_document=digests["call"], bundle_digest=digests["bundle"])
         advance_response(session, step)
     put_ago(store, root, 300, lambda: store.put(b"chunk"))
     days(LedgerRetention(ledger, store), NOW, NOW + timedelta(days=8))

@@ -26,9 +26,10 @@ from activities.messages.scoring import (
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.ledger import facts, runs
 from adapters.ledger.commitments import record_commitment
+from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
-from adapters.ledger.values import Closing, NewRun, ReceivedCommitment
+from adapters.ledger.values import Closing, ReceivedCommitment
 from protocol import names
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
@@ -53,8 +54,9 @@ def past_run(validator: Validator, opened: Opened, number: int, closed_at: datet
     )
     with validator.ledger.begin() as session:
         this = runs.changed_run(session, opened.run.run_id)
-        new = {name: getattr(this, name) for name in NewRun.model_fields} | {"run_id": run_id, "init_time": init_time}
-        runs.open_run(session, NewRun.model_validate(new))
+        names_ = (*runs.IDENTITY, "close_by", "opened_at", "config")
+        new = {name: getattr(this, name) for name in names_} | {"run_id": run_id, "init_time": init_time}
+        runs.open_run(session, ForecastRunRow(**new))
         for to in TO_THE_END:
             runs.advance_run(session, run_id, to, "", closed_at)
         runs.close_run(session, run_id, closing)

@@ -23,7 +23,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import advance_run, close_run, open_run
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
-from adapters.ledger.values import GroupScore, RoundScore
+from adapters.ledger.values import RoundScore
 from adapters.object_store import ObjectStore
 from adapters.sinks.file import FileSink
 from adapters.sinks.port import Submitted, WeightSink
@@ -126,10 +126,10 @@ class Scene:
 
     def open(self, serial: int, *hotkeys: str, campaign: str | None = None) -> str:
         name = run_id(init_time(serial), campaign)
-        opened = {"init_time": init_time(serial), "opened_at": init_time(serial) + timedelta(hours=3, minutes=30)}
-        new = new_run(run_id=name, purpose="hindcast" if campaign else "live", **opened)
+        start, purpose = init_time(serial), "hindcast" if campaign else "live"
+        times = {"opened_at": start + timedelta(hours=3, minutes=30), "close_by": start + timedelta(days=25)}
         with self.ledger.begin() as session:
-            open_run(session, new.model_copy(update={"close_by": new.init_time + timedelta(days=25)}))
+            open_run(session, new_run(run_id=name, purpose=purpose, init_time=start, **times))
             freeze_roster(session, name, [entry(hotkey, n) for n, hotkey in enumerate(sorted(hotkeys))], "9" * 64)
         return name
 
@@ -141,14 +141,10 @@ class Scene:
             "outcome": "closed" if scores else "void",
             "reason": "complete" if scores else "coverage",
             "closed_at": closed_at(serial),
-            "lead_scores": [],
+            "lead_scores": {},
             "scores": [RoundScore(hotkey=h, score_nano=s, rank=1) for h, s in nano.items()] if scores else [],
-            "group_scores": [
-                GroupScore(hotkey=h, group_name=g, score_nano=s) for h, s in nano.items() for g in ("early", "late")
-            ],
+            "group_scores": {(h, g): s for h, s in nano.items() for g in ("early", "late")} if scores else {},
         }
-        if not scores:
-            values["group_scores"] = []
         with self.ledger.begin() as session:
             for status in TO_THE_END if scores else ():
                 advance_run(session, name, status, "told", closed_at(serial))

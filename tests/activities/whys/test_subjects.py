@@ -12,7 +12,7 @@ from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
 from adapters.ledger import facts, jobs, outbox, responses, runs
 from adapters.ledger.tables.runs import InterventionRow, OutboxRow
-from adapters.ledger.values import JobStep, LeadScore, ResponseStep
+from adapters.ledger.values import JobStep, ResponseStep
 from starter.commands.subjects import Found, found
 from tests.activities.ledger.builders import fault
 from tests.activities.weights.scene import ALICE, BOB, CAROL, FIRST, GENESIS, Scene, closed_at, init_time
@@ -82,9 +82,7 @@ def test_a_held_run_names_who_holds_it_and_why(scene: Scene) -> None:
 
 
 def test_a_zero_has_its_code_or_is_the_worst_by_the_formula(scene: Scene) -> None:
-    leads = [
-        LeadScore(hotkey=h, pass_="era5_final", lead_hours=n, score_nano=0) for h in (ALICE, BOB) for n in (24, 48)
-    ]
+    leads = {(hotkey, lead): 0 for hotkey in (ALICE, BOB) for lead in (24, 48)}
     lost = {"code": "ObjectAbsent", "pass_": "era5_final", "lead_hours": 24, "hotkey": ALICE}
     run = scene.close(FIRST, {ALICE: 0.5, BOB: 0.0}, lead_scores=leads)
     with scene.ledger.begin() as session:

@@ -14,7 +14,7 @@ from adapters.ledger.facts import record_faults
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import advance_run, close_run, get_run
-from adapters.ledger.values import JobStep, LeadScore, ResponseStep, RoundScore
+from adapters.ledger.values import JobStep, ResponseStep, RoundScore
 from starter.cli import run
 from starter.ports import LOOPBACK, free_ports
 from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, fault, prepare
@@ -57,7 +57,7 @@ def closed(state: Path) -> Path:
         RoundScore(hotkey=SECOND, score_nano=500_000_000, rank=2),
         RoundScore(hotkey=ABSENT, score_nano=0, rank=3, code="NoCommitment"),
     ]
-    leads = [LeadScore(hotkey=SECOND, pass_="era5_final", lead_hours=24, score_nano=250_000_000)]
+    leads = {(SECOND, 24): 250_000_000}
     flipped = {"hotkey": SECOND, "code": "ObjectDigestMismatch", "pass_": "era5_final", "lead_hours": 24}
     with Ledger(f"sqlite:///{state}/ledger.db") as ledger, ledger.begin() as session:
         prepare(session, MINER.hotkey, SECOND, ABSENT)
@@ -241,7 +241,7 @@ def test_what_is_void_is_told_to_each_miner(state: Path, capsys: pytest.CaptureF
     with Ledger(f"sqlite:///{state}/ledger.db") as ledger, ledger.begin() as session:
         prepare(session, MINER.hotkey)
         record_faults(session, [fault(**void, lead_hours=48)])
-        close_run(session, RUN, closing(outcome="void", reason="coverage", scores=[], lead_scores=[]))
+        close_run(session, RUN, closing(outcome="void", reason="coverage", scores=[], lead_scores={}))
     why = told(capsys, state, "why", RUN)
     for_all, miner = why["parts"]
     assert for_all["says"].startswith("void for all in era5_final 048h: ") and for_all["code"] == "DiskFull"

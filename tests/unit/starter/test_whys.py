@@ -86,10 +86,10 @@ def test_a_void_run_without_any_record_is_ours() -> None:
 
 
 def test_rows_tell_code_evidence_instants_and_the_verbs_that_still_help() -> None:
-    failed = ScoringJobRow(status="failed", code="TruthNotYetAvailable", lead_hours=24, updated_at=OPENED, faults=3)
+    failed = ScoringJobRow(status="failed", code="TruthNotYetAvailable", lead_hours=24, updated_at=OPENED)
     leaf = of_row("job", JOBS["failed"], failed, run_row())
     assert (leaf.kind, leaf.code, leaf.since, leaf.verbs) == ("source", failed.code, OPENED, ("rerun", "accept"))
-    assert leaf.evidence == {"status": "failed", "faults": 3} and "every 6 h" in leaf.says
+    assert leaf.evidence == {"status": "failed"} and "every 6 h" in leaf.says
     assert of_row("job", JOBS["failed"], failed, run_row(outcome="void")).verbs == ()
     answer = MinerResponseRow(status="verification_error", code="ManifestAbsent", found="404", expected="200")
     leaf = of_row("miner", RESPONSES[answer.status], answer, run_row())

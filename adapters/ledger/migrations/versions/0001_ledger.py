@@ -101,7 +101,7 @@ def upgrade() -> None:
     )
     create(
         JOBS,
-        "run_id* score_type* lead_hours*:int generation*:int status code? facts:int faults:int updated_at:time",
+        "run_id* score_type* lead_hours*:int generation*:int status code? updated_at:time",
         to(RUNS),
         one_of("status", " ".join(EDGES[JOBS])),
         one_of("score_type", PASSES),
