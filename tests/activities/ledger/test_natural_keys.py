@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,7 +27,7 @@ from adapters.ledger.tables.commitments import CommitmentRow, LogLeafRow, Receip
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, OutboxRow, RosterRow, ScoringJobRow
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow, ScoreFactRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
-from adapters.ledger.values import JobStep, LeadScore, ResponseStep, RoundScore
+from adapters.ledger.values import JobStep, ResponseStep, RoundScore
 from adapters.ledger.weights import plan
 from tests.activities.ledger.builders import (
     MINER,
@@ -65,15 +66,14 @@ def respond(session: Session, found: str) -> None:
     advance_response(session, ResponseStep.model_validate(step))
 
 
-def begin(session: Session, facts: int) -> None:
-    step = {"run_id": RUN, "score_type": "day1_qc", "to": "queued", "at": OPENED, "facts": facts}
+def begin(session: Session, minutes: int) -> None:
+    step = {"run_id": RUN, "score_type": "day1_qc", "to": "queued", "at": OPENED + timedelta(minutes=minutes)}
     advance_job(session, JobStep.model_validate(step))
 
 
 def end(session: Session, nano: int) -> None:
     scores = [RoundScore(hotkey=MINER.hotkey, score_nano=nano, rank=1)]
-    leads = [LeadScore(hotkey=MINER.hotkey, pass_="era5_final", lead_hours=24, score_nano=nano)]
-    close_run(session, RUN, closing(outcome="void", scores=scores, lead_scores=leads))
+    close_run(session, RUN, closing(outcome="void", scores=scores, lead_scores={(MINER.hotkey, 24): nano}))
 
 
 def publish(session: Session, input_digest: str) -> None:
