@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.catalog import Catalog
-from adapters.clock import Clock, SystemClock
+from adapters.clock import Clock
 from adapters.dossier_file import write_archive
 from adapters.ledger import log
 from adapters.ledger.commitments import commitment_of, head_of
@@ -51,7 +51,7 @@ class Origin:
     run_id: str
     hotkey: str
     key: PrivateKey | None = None
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
 
     @cached_property
     def run(self) -> ForecastRunRow:

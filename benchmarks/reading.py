@@ -17,7 +17,7 @@ import psutil
 from pcodec import standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
 from adapters.chunk_decoder import ChunkDecoder
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.forecast_reader import PARALLEL_GETS, CommittedForecast, ForecastReader, VerifiedManifest
 from adapters.miner_client import MinerClient, store_url
@@ -31,7 +31,7 @@ from weather.fields import Field
 from weather.sums import field_sums
 
 REPEATS = 15
-CLOCK = SystemClock()
+CLOCK = Clock()
 CALLS = MinerClient(VALIDATOR, VALIDATOR.hotkey, Egress(CLOCK, allow=(ip_network("127.0.0.0/8"),)), CLOCK)
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.http_service import bound
 from benchmarks.world import MINER, VALIDATOR
 from protocol.commitment import Commitment
@@ -39,7 +39,7 @@ def served(folder: Path) -> Generator[str]:
 
 def store_app(folder: Path) -> Starlette:
     """Gives tokens, and the bytes to whoever asks."""
-    commitment, clock, tokens = Commitment.parse((folder / "commitment.json").read_bytes()), SystemClock(), count()
+    commitment, clock, tokens = Commitment.parse((folder / "commitment.json").read_bytes()), Clock(), count()
     job = commitment.job_id
 
     async def kerchunk(request: Request) -> Response:

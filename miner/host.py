@@ -23,7 +23,7 @@ from activities.faults import FaultInterceptor
 from activities.messages.inference import MinerJobInput, Requested
 from activities.signatures import methods
 from adapters.catalog import Catalog
-from adapters.clock import Clock, SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.grib_decoder import GribDecoder
 from adapters.http_service import bound, serving
@@ -52,7 +52,7 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; what was begun is finished first. Connections wait until all is ready."""
     miners = [hosted(settings, miner) for miner in settings.miners]
     by_hotkey = {miner.key.hotkey: miner for miner in miners}
-    premises = open_premises(settings, SystemClock())
+    premises = open_premises(settings, Clock())
     listening = bound(settings.host, settings.port)
     with closing(premises.jobs), listening as listener, closing(GribDecoder.start()) as decoder:
         metrics = runtime(settings.metrics_port)

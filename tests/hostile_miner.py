@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
@@ -165,7 +165,7 @@ class HostileMiner:
 
     def kerchunk_answer(self, **changes: Any) -> dict[str, Any]:
         access = Access(MINER.hotkey, VALIDATOR.hotkey, self.call.job_id)
-        span = (SystemClock().now(), timedelta(minutes=30))
+        span = (Clock().now(), timedelta(minutes=30))
         answer = {
             "status": "completed",
             "job_id": self.call.job_id,
@@ -197,7 +197,7 @@ class HostileMiner:
     def _post(self, request: Request, body: bytes) -> Response:
         token = request.headers["authorization"].removeprefix("Bearer ")
         gate = Gate({REQUEST_KEY.hotkey: VALIDATOR.hotkey}, lambda jti, until: True)
-        verify_request(token, Call(MINER.hotkey, "POST", request.url.path, body), gate, SystemClock().now())
+        verify_request(token, Call(MINER.hotkey, "POST", request.url.path, body), gate, Clock().now())
         name = request.url.path.rpartition("/")[2]
         self.posts.append(name)
         answers = {
@@ -227,7 +227,7 @@ def signed(
     """An answer with its token, by default a good one."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     answer = Answer(VALIDATOR.hotkey, nonce or request.scope["nonce"], status, body)
-    token = sign_answer(key, answer, at or SystemClock().now())
+    token = sign_answer(key, answer, at or Clock().now())
     return Response(body, status, {"Barograph-Answer": token}, "application/json")
 
 
@@ -277,4 +277,4 @@ def running(**options: Any) -> Generator[Server]:
 
 def loopback(**changes: Any) -> Egress:
     """Egress that may reach the servers of the tests."""
-    return Egress(SystemClock(), allow=(ip_network("127.0.0.0/8"),), **changes)
+    return Egress(Clock(), allow=(ip_network("127.0.0.0/8"),), **changes)

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import httpx
 
-from adapters.clock import FixedClock
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.roster import freeze_roster
@@ -26,6 +25,7 @@ from protocol.problems import Problem
 from protocol.receipt import CommitmentAnswer
 from protocol.registry import RosterEntry
 from protocol.tokens import Call, sign_request
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import LAYOUT, MINER, RUN, T0, VALIDATOR, HostileMiner, Server, call_data
 from weather.faults import CommitmentLate, LedgerUnavailable
 from workers.validator_service import OpenCall, ServiceConfig, validator_app

@@ -32,7 +32,7 @@ from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.forecast_reader import ForecastReader
 from adapters.gfs_archive import GfsArchive, archive_client
@@ -72,8 +72,8 @@ class Wiring:
                 self.__dict__[name].close()
 
     @cached_property
-    def clock(self) -> SystemClock:
-        return SystemClock()
+    def clock(self) -> Clock:
+        return Clock()
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -20,7 +20,7 @@ from adapters.archive_server.gfs_files import GfsFiles
 from adapters.archive_server.troubles import Trouble, error_answer, spoilt, taken
 from adapters.archive_server.world import AnalysesWorld, PlanetWorld, World
 from adapters.archive_server.zarr_stores import ClimatologyStore, Era5Store
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.grib_decoder import GribDecoder
 from protocol.layout import load_layout
 
@@ -66,7 +66,7 @@ def archive_app(
     files = GfsFiles(world, product, bits)
 
     def serve_object(request: Request) -> Response:
-        path, time = request.path_params["path"], now or SystemClock().now()
+        path, time = request.path_params["path"], now or Clock().now()
         span = request.headers.get("range")
         root, _, rest = path.partition("/")
         data = stores[root].get(rest, time) if root in stores else files.get(path, time)

@@ -121,7 +121,7 @@ def bundle(
     """Write what proves scores and weights of a closed round into one file."""
     from adapters.bundle import Archive, write_bundle
     from adapters.catalog import Catalog
-    from adapters.clock import SystemClock
+    from adapters.clock import Clock
     from adapters.object_store import open_object_store
     from protocol.identity import PrivateKey
     from starter import client
@@ -130,7 +130,7 @@ def bundle(
     settings = client.client_settings(state)
     if settings.hotkey_path is None:
         raise PrerequisiteMissing("BAROGRAPH_HOTKEY_PATH is not set: the validator signs the head of its log")
-    key, now = PrivateKey.load(settings.hotkey_path), SystemClock().now()
+    key, now = PrivateKey.load(settings.hotkey_path), Clock().now()
     store, catalog = open_object_store(settings.object_store), Catalog(settings.grid_folder)
     with client.reading(settings) as session:
         written = write_bundle(out, Archive(session, store, catalog, key, now), run_id)

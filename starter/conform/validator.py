@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from activities import documents, task_queues
 from activities.messages.run import CampaignRef, ForecastRunInput, FreezeRoster, Inputs, OpenCommitWindow, Run
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
@@ -134,7 +134,7 @@ async def meet(options: Options) -> tuple[str, str]:
     if options.network and options.hotkey:
         return options.network, options.hotkey
     try:
-        async with Egress(SystemClock(), options.settings.egress_allow).client(options.url) as client:
+        async with Egress(Clock(), options.settings.egress_allow).client(options.url) as client:
             told: dict[str, Any] = (await client.get("health", timeout=HEALTH_SECONDS)).json()
         return options.network or told["network"], options.hotkey or told["hotkey"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.miner_client import MinerClient
 from protocol.canonical import J
 from protocol.jws import seal
@@ -48,7 +48,7 @@ def miner(server: Server) -> HostileMiner:
 
 @pytest.fixture
 def client() -> MinerClient:
-    return MinerClient(REQUEST_KEY, VALIDATOR.hotkey, loopback(), SystemClock())
+    return MinerClient(REQUEST_KEY, VALIDATOR.hotkey, loopback(), Clock())
 
 
 async def test_a_good_token_is_taken_from_a_completed_answer(
@@ -63,7 +63,7 @@ Members = Callable[[HostileMiner], dict[str, Any]]
 def token(key=MINER, sub=VALIDATOR.hotkey, job: str | None = None, life=timedelta(minutes=30)) -> Members:
     def members(miner: HostileMiner) -> dict[str, Any]:
         access = Access(MINER.hotkey, sub, job or miner.call.job_id)
-        return {"access_token": sign_access(key, access, "one", (SystemClock().now(), life))}
+        return {"access_token": sign_access(key, access, "one", (Clock().now(), life))}
 
     return members
 

@@ -10,9 +10,10 @@ from ipaddress import ip_address, ip_network
 import httpx
 import pytest
 
-from adapters.clock import FixedClock, SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress, addresses_of, fault_of, is_public
 from tests.certificates import Certificate, certificate
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import HostileMiner, Server, running
 from weather.faults import AddressRefused, CertificateRefused, Fault, MinerUnreachable
 
@@ -55,13 +56,13 @@ def test_what_is_not_or_holds_a_private_address_is_not_public(address: str) -> N
     "answer", [["10.0.0.1"], ["169.254.1.1"], ["::1"], ["64:ff9b::a00:1"], ["8.8.8.8", "192.168.0.1"]], ids=str
 )
 async def test_one_private_address_among_the_answers_refuses_the_name(answer: list[str]) -> None:
-    async with Egress(SystemClock(), resolve=Names(answer)).client("https://miner.example") as client:
+    async with Egress(Clock(), resolve=Names(answer)).client("https://miner.example") as client:
         with pytest.raises(AddressRefused):
             await client.get("health")
 
 
 async def test_plain_http_goes_to_allowed_addresses_only() -> None:
-    egress = Egress(SystemClock(), allow=LOOPBACK, resolve=Names(["8.8.8.8"]))
+    egress = Egress(Clock(), allow=LOOPBACK, resolve=Names(["8.8.8.8"]))
     async with egress.client("http://miner.example") as client:
         with pytest.raises(AddressRefused):
             await client.get("health")
@@ -71,7 +72,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
     async def nowhere(host: str, port: int) -> list[str]:
         raise socket.gaierror("no such name")
 
-    async with Egress(SystemClock(), resolve=nowhere).client("https://miner.example") as client:
+    async with Egress(Clock(), resolve=nowhere).client("https://miner.example") as client:
         with pytest.raises(MinerUnreachable):
             await client.get("health")
 
@@ -93,7 +94,7 @@ async def test_a_name_is_looked_up_once_and_stays_the_host(plain: Server) -> Non
     plain.app = miner = HostileMiner()
     names = Names(["127.0.0.1"], ["10.0.0.1"])
     port = plain.url.rpartition(":")[2]
-    async with Egress(SystemClock(), LOOPBACK, names).client(f"http://miner.test:{port}/a") as client:
+    async with Egress(Clock(), LOOPBACK, names).client(f"http://miner.test:{port}/a") as client:
         await client.get("health", headers={"Connection": "close"})
         await client.get("health")
     assert names.asked == [("miner.test", int(port))]
@@ -103,7 +104,7 @@ async def test_a_name_is_looked_up_once_and_stays_the_host(plain: Server) -> Non
 async def test_proxy_variables_are_ignored(plain: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     plain.app = HostileMiner()
-    async with Egress(SystemClock(), LOOPBACK).client(plain.url) as client:
+    async with Egress(Clock(), LOOPBACK).client(plain.url) as client:
         assert (await client.get("health")).status_code == 404
 
 
@@ -133,7 +134,7 @@ async def test_the_pinned_certificate_is_the_whole_trust_whatever_name_it_bears(
     certified: Certificate, secure: Server
 ) -> None:
     secure.app = HostileMiner()
-    egress = Egress(SystemClock(), LOOPBACK, Names(["127.0.0.1"]))
+    egress = Egress(Clock(), LOOPBACK, Names(["127.0.0.1"]))
     assert await get(egress, secure, certified.sha256) == 404
 
 
@@ -144,9 +145,9 @@ async def test_a_certificate_that_does_not_hold_sees_no_request(
     secure.app = miner = HostileMiner()
     late = FixedClock(datetime.now(UTC) + timedelta(days=2))
     clock, pin = {
-        "another certificate than the pin": (SystemClock(), "0" * 64),
+        "another certificate than the pin": (Clock(), "0" * 64),
         "expired pin": (late, certified.sha256),
-        "unknown issuer without a pin": (SystemClock(), None),
+        "unknown issuer without a pin": (Clock(), None),
     }[act]
     fault = await get(Egress(clock, LOOPBACK, Names(["127.0.0.1"])), secure, pin)
     assert isinstance(fault, CertificateRefused)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.miner_client import MinerClient
 from protocol.messages import KerchunkCompleted
@@ -88,12 +88,12 @@ async def test_calls_are_signed_by_the_request_key_for_the_validator_and_answers
 ) -> None:
     entry = server.entry()
     forecast = await client.request_forecast(entry, miner.call)
-    before = SystemClock().now()
+    before = Clock().now()
     answer, received_at = await client.poll_commitment(entry, miner.call.job_id)
     stored = await client.deliver_receipt(entry, a_receipt(miner))
     assert (forecast.status, stored.status) == ("received", "stored")
     assert isinstance(answer, KerchunkCompleted) and answer.verification_hash == miner.commitment.root
-    assert before <= received_at <= SystemClock().now()
+    assert before <= received_at <= Clock().now()
     assert miner.posts == [FORECAST, KERCHUNK, RECEIPT]
     assert {headers["accept-encoding"] for headers in miner.headers} == {"identity"}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.clock import FixedClock
 from adapters.ledger.engine import Ledger
 from adapters.ntp import ask_offset
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import running
 from tests.validator_side import Validator, ledger_file, push
 from workers.http_side import keep_marking

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.clock import FixedClock
 from adapters.witness import TRANSPORT, Kind, Witness
 from protocol.tokens import WRONG_TIME
+from tests.fixed_clock import FixedClock
 from tests.range_server import free_port
 from weather.faults import BadAnswer, EgressDown, MinerFault, MinerUnreachable, ObjectAbsent, TransferFailed
 

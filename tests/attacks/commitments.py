@@ -12,7 +12,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from protocol.identity import PrivateKey
 from tests.attacks.honest import Miner
 
@@ -23,7 +23,7 @@ class CommitsLate(Miner):
     code = "CommitmentLate"
 
     async def polled(self, request: Request, nonce: str) -> Response:
-        if SystemClock().now() <= self.opened.commit_deadline:
+        if Clock().now() <= self.opened.commit_deadline:
             waiting = {"stage": "inference", "estimated_ready_at": None, "input_data_hash": None}
             late = {"status": "processing", "job_id": self.opened.job_id, "retry_after_seconds": 30, **waiting}
             asyncio.get_running_loop().create_task(self.push_after_the_deadline())

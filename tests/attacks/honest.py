@@ -15,7 +15,7 @@ from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.layout import Layout
@@ -166,13 +166,13 @@ class Miner:
     def access_token(self) -> str:
         """The token for its store."""
         access = Access(self.key.hotkey, self.world.validator.hotkey, self.opened.job_id)
-        return sign_access(self.key, access, f"{next(self._jti)}", (SystemClock().now(), timedelta(minutes=30)))
+        return sign_access(self.key, access, f"{next(self._jti)}", (Clock().now(), timedelta(minutes=30)))
 
     def signed(self, nonce: str, content: object, *, key: PrivateKey | None = None) -> Response:
         """An answer with its token."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         answer = Answer(self.world.validator.hotkey, nonce, 200, body)
-        token = sign_answer(key or self.key, answer, SystemClock().now())
+        token = sign_answer(key or self.key, answer, Clock().now())
         return Response(body, 200, {"Barograph-Answer": token}, "application/json")
 
     async def serve(self, request: Request, path: str) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from protocol.canonical import J
 from protocol.manifest import Manifest
 from protocol.store import root_metadata
@@ -37,7 +37,7 @@ class IssuesATokenForAnother(Miner):
     def token(self, *, subject: str = "", job: str = "", minutes: int = 30) -> str:
         call = self.opened
         access = Access(self.key.hotkey, subject or self.world.validator.hotkey, job or call.job_id)
-        return sign_access(self.key, access, "t", (SystemClock().now(), timedelta(minutes=minutes)))
+        return sign_access(self.key, access, "t", (Clock().now(), timedelta(minutes=minutes)))
 
 
 class IssuesATokenForAnotherJob(IssuesATokenForAnother):

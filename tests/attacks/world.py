@@ -21,7 +21,7 @@ import httpx
 from activities import task_queues
 from activities.messages.run import CampaignRef, ForecastRunInput
 from adapters import temporal_server
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of
 from adapters.ledger.values import FaultRecord, ScoreFact
@@ -122,7 +122,7 @@ class World:
 
     async def sleep_past(self, instant: datetime) -> None:
         """Until the clock is past an instant."""
-        await asyncio.sleep(max((instant - SystemClock().now()).total_seconds(), 0))
+        await asyncio.sleep(max((instant - Clock().now()).total_seconds(), 0))
 
     async def push(self, miner: Miner) -> None:
         """Call 3 of a miner."""
@@ -137,7 +137,7 @@ class World:
 
     def token(self, key: PrivateKey, body: bytes) -> str:
         """A good token for it."""
-        return sign_request(key, Call(self.validator.hotkey, "POST", PUSH, body), SystemClock().now())
+        return sign_request(key, Call(self.validator.hotkey, "POST", PUSH, body), Clock().now())
 
     async def post(self, body: bytes, token: str) -> httpx.Response:
         """The real HTTP side's answer."""

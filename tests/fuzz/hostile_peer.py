@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from protocol.tokens import Answer, sign_answer
 from tests.hostile_miner import MINER, VALIDATOR
 
@@ -91,7 +91,7 @@ class Script:
         body = honest if self.body is None else self.body
         lines = [self.status, *self.headers]
         if nonce is not None:
-            token = sign_answer(MINER, Answer(VALIDATOR.hotkey, nonce, 200, body), SystemClock().now())
+            token = sign_answer(MINER, Answer(VALIDATOR.hotkey, nonce, 200, body), Clock().now())
             lines.append(b"Barograph-Answer: " + token.encode())
         if not any(b"Content-Length" in line or b"Transfer" in line for line in lines):
             lines.append(b"Content-Length: %d" % len(body))

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.clock import FixedClock
 from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from protocol.problems import Problem
 from protocol.tokens import Call, sign_request
+from tests.fixed_clock import FixedClock
 from tests.fuzz.mutations import HOSTILE_JSON, changed_bytes, changed_json
 from tests.fuzz.profiles import bounded
 from tests.hostile_miner import LAYOUT, MINER, STRANGER, VALIDATOR, call_data

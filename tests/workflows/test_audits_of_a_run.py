@@ -21,7 +21,6 @@ from activities import task_queues
 from activities.audits import LedgerAuditRecords
 from activities.messages.audits import AuditObjects, ObjectsAudited, RetentionAuditInput, RetentionAuditResult
 from activities.messages.run import ForecastRunInput, Run, SealRun
-from adapters.clock import FixedClock
 from adapters.ledger import audits, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
@@ -35,6 +34,7 @@ from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.names import audits_workflow_id, parse_stamp
 from tests.activities.validator.world import DEFAULTS, VALIDATOR, Opened, Validator, do
+from tests.fixed_clock import FixedClock
 from workflows.retention_audit import RetentionAudit
 
 MINERS = 256

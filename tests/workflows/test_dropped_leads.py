@@ -18,7 +18,7 @@ from activities.downloads import VerifiedDownloads
 from activities.faults import FaultInterceptor
 from activities.messages.audits import RetentionAuditInput, RetentionAuditResult
 from activities.messages.run import ForecastRunInput, SealRun
-from adapters.clock import FixedClock, SystemClock
+from adapters.clock import Clock
 from adapters.forecast_reader import ForecastReader
 from adapters.ledger import facts, responses
 from adapters.ledger.commitments import record_commitment
@@ -30,6 +30,7 @@ from adapters.witness import Witness
 from protocol.names import audits_workflow_id
 from tests.activities.validator.tiny import QUICK, Post, tiny_catalog
 from tests.activities.validator.world import DEFAULTS, T0, VALIDATOR, Opened, Validator, do
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import LAYOUT, MINER, HostileMiner, honest_objects, running
 from workflows.retention_audit import RetentionAudit
 
@@ -93,7 +94,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         clock = FixedClock(T0 + timedelta(hours=4))
         validator = Validator(ledger, store, catalog, clock, (MINER,), DEFAULTS)
         server.app = miner = HostileMiner()
-        post = Post(server, miner, store, catalog, Witness(SystemClock()))
+        post = Post(server, miner, store, catalog, Witness(Clock()))
         opened = validator.open(ForecastRunInput(init_time=T0, grid=LAYOUT.grid))
         miner.call = documents.call(store, opened.call).addressed_to(MINER.hotkey)
         miner.objects = honest_objects(miner.call)

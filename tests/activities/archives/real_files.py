@@ -9,10 +9,10 @@ import eccodes
 import httpx
 import numpy as np
 
-from adapters.clock import FixedClock
 from adapters.gfs_archive import GfsArchive, RawMessage
 from adapters.gfs_index import Channel, PlannedMessage, RangePlan, gfs_path
 from adapters.grib_decoder import DecodedMessage, GribDecoder
+from tests.fixed_clock import FixedClock
 from weather.grids import Grid
 
 GFS_2P5 = "gfs/gfs_20110110T12_f120_2p5.grib2"

@@ -13,7 +13,6 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.messages.outbox import DeliverOutbox
 from activities.outbox import LedgerOutbox
-from adapters.clock import FixedClock
 from adapters.ledger import outbox, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import OutboxRow
@@ -21,6 +20,7 @@ from adapters.round_backend import RoundBackend
 from protocol.names import job_id, run_id
 from protocol.round_backend import Operation, body_sha256
 from tests.activities.ledger.builders import OPENED, RUN, T0, closing, new_run
+from tests.fixed_clock import FixedClock
 from tests.reference_backend import ReferenceBackend
 from weather.faults import SinkUnavailable
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import MinerJobInput, Requested, SubmitCommitment
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.grib_decoder import GribDecoder
 from adapters.http_service import serving
 from miner.activities import MinerActivities
@@ -92,7 +92,7 @@ class Scene:
         here, there = (f"127.0.0.1:{port}" for port in free_ports(2))
         self.prepare(there, departure.validator)
         settings = self.settings(f"http://{here}", departure.kind)
-        premises = open_premises(settings, SystemClock())
+        premises = open_premises(settings, Clock())
         (me,) = (hosted(settings, miner) for miner in settings.miners)
         service = departure.service(me, premises, Job(self, settings, premises, me, departure).start)
         app = Starlette(routes=[Mount("/calm", departure.mask(service.app()))])

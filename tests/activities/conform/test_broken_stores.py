@@ -17,7 +17,7 @@ from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from miner.service import MinerService, refused
 from protocol.jws import unseal
 from protocol.layout import Layout
@@ -177,7 +177,7 @@ def spaced(store: Path, _: Layout) -> None:
 def day_long(key: Any, answer: Any) -> dict[str, Any]:
 
     claims = AccessClaims.parse(unseal(answer.access_token, ACCESS).payload)
-    now = SystemClock().now()
+    now = Clock().now()
     return {"access_token": sign_access(key, Access(key.hotkey, claims.sub, claims.job), "x", (now, timedelta(days=1)))}
 
 

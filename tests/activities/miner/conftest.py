@@ -17,7 +17,7 @@ import uvicorn
 from activities.messages.inference import MinerJobInput
 from adapters.archive_server.app import archive_app
 from adapters.archive_server.world import PlanetWorld
-from adapters.clock import FixedClock, SystemClock
+from adapters.clock import Clock
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import fetch_fields
@@ -32,6 +32,7 @@ from protocol import names
 from protocol.identity import PrivateKey
 from protocol.layout import Layout, load_layout
 from protocol.messages import ForecastRequestData, InitMetadata, InputObject, input_data_hash
+from tests.fixed_clock import FixedClock
 
 T0 = datetime(2026, 11, 22, 18, tzinfo=UTC)
 NOW = datetime(2026, 11, 22, 22, tzinfo=UTC)
@@ -80,7 +81,7 @@ def objects(archive_url: str, decoder: GribDecoder, tmp_path_factory: pytest.Tem
 
     async def fetch() -> list[InputObject]:
         async with httpx.AsyncClient(trust_env=False) as client:
-            archive = GfsArchive([archive_url], PRODUCT, client, SystemClock())
+            archive = GfsArchive([archive_url], PRODUCT, client, Clock())
             found = [
                 await fetch_fields(archive, decoder, store, LAYOUT.grid_value, cycle, 0, LAYOUT.fields())
                 for cycle in (T0, T0 - timedelta(hours=6))

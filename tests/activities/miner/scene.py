@@ -12,7 +12,6 @@ import httpx
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import MinerJobInput, Requested
-from adapters.clock import FixedClock
 from adapters.egress import Egress
 from adapters.http_service import bound, serving
 from adapters.miner_client import MinerClient
@@ -27,6 +26,7 @@ from protocol.problems import Problem, Refusal
 from protocol.registry import RosterEntry
 from protocol.tokens import Call, sign_request
 from tests.activities.miner.conftest import REQUESTS, VALIDATOR, Stage
+from tests.fixed_clock import FixedClock
 
 MakeStage = Callable[..., Stage]
 STRANGER = PrivateKey.from_bytes(bytes([9] * 32))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.forecast_reader import CommittedForecast, ForecastReader
 from adapters.miner_client import MinerClient
@@ -75,7 +75,7 @@ def dated_now(call: ForecastRequestData) -> ForecastRequestData:
 async def test_forecast_is_made_pushed_served_and_still_there_after_a_restart(
     temporal_address: str, make_settings: MakeSettings, make_call: MakeCall, tmp_path: Path
 ) -> None:
-    clock = SystemClock()
+    clock = Clock()
     client = MinerClient(REQUESTS, VALIDATOR.hotkey, Egress(clock, (ip_network("127.0.0.0/8"),)), clock)
     with listening(FakeValidator(VALIDATOR, clock)) as validator:
         settings = make_settings({"name": "calm"}, port=free_port(), validator_url=validator.url)

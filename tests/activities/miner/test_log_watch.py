@@ -18,7 +18,6 @@ from starlette.routing import Route
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import SubmitCommitment
-from adapters.clock import FixedClock
 from miner.log_watch import Conviction, convictions, largest, watch_log
 from miner.premises import Premises
 from protocol import merkle
@@ -38,6 +37,7 @@ from starter.cli import run
 from tests.activities.miner.conftest import NOW, VALIDATOR, Stage
 from tests.activities.miner.scene import forecast_made, scene
 from tests.activities.miner.validator import FakeValidator, listening, receipt_of
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import Server, running
 
 MakeStage = Callable[..., Stage]

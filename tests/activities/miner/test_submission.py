@@ -9,9 +9,9 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages.inference import MinerJobInput, Submission, SubmitCommitment
-from adapters.clock import FixedClock
 from tests.activities.miner.conftest import NOW, VALIDATOR, Stage
 from tests.activities.miner.validator import Act, FakeValidator, listening
+from tests.fixed_clock import FixedClock
 from weather.faults import BadAnswer, EgressDown, PolicyRefusal, PrerequisiteMissing
 
 MakeStage = Callable[..., Stage]

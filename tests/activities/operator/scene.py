@@ -12,7 +12,6 @@ from activities.messages.run import CloseRun, SealRun
 from activities.messages.weights import ComputeVector, EpochStep, WeightsEpochInput
 from activities.operator import LedgerOperator
 from activities.weights import LedgerWeights, WeightsRules
-from adapters.clock import FixedClock
 from adapters.ledger import jobs, responses, runs
 from adapters.ledger.facts import run_record
 from adapters.ledger.roster import observe
@@ -23,6 +22,7 @@ from protocol.weights import BASELINE, ScheduledPolicy
 from tests.activities.ledger.builders import fact
 from tests.activities.validator.test_run_records import commit
 from tests.activities.validator.world import ALICE, BOB, CAROL, GRID, LIVE, T0, VALIDATOR, Opened, Validator, do
+from tests.fixed_clock import FixedClock
 from weather.cases import CaseKey, case_set
 from weather.faults import InterventionRefused
 from weather.round_score import RunRecord

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from threading import Event
 from typing import NamedTuple
 
-from adapters.clock import FixedClock
 from adapters.sinks.chain import BLOCK_TIME, Chain, Entries, Limits, Published
+from tests.fixed_clock import FixedClock
 from weather.faults import SinkUnavailable, WeightsNotPublished
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)

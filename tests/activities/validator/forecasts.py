@@ -18,10 +18,10 @@ from activities.messages.scoring import ChunkMiner, ScoreMiners, TruthReady, Tru
 from activities.scorer import FieldScorer
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
-from adapters.clock import FixedClock
 from adapters.forecast_reader import FetchedObjects, ObjectFault
 from adapters.object_store import ObjectStore
 from tests.activities.validator.world import DEFAULTS, GRID, OPENED, T0, do
+from tests.fixed_clock import FixedClock
 from weather.field_sets import Kind, field_set_document
 from weather.fields import Field
 from weather.planet.planet import Planet, Weather

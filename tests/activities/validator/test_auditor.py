@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from activities.downloads import VerifiedDownloads
 from activities.messages.audits import Audit, AuditObjects, ObjectsAudited
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.forecast_reader import ForecastReader
 from adapters.object_store import ObjectStore
 from adapters.witness import Witness
@@ -53,7 +53,7 @@ class Auditing:
 @pytest.fixture
 async def auditing(server: Server, store: ObjectStore, tmp_path: Path) -> Auditing:
     server.app = miner = HostileMiner()
-    post = Post(server, miner, store, tiny_catalog(tmp_path), Witness(SystemClock()))
+    post = Post(server, miner, store, tiny_catalog(tmp_path), Witness(Clock()))
     return Auditing(post, (await post.verified()).store)
 
 

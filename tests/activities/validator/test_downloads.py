@@ -10,10 +10,11 @@ import pytest
 from starlette.responses import Response
 
 from activities import documents
-from adapters.clock import FixedClock, SystemClock
+from adapters.clock import Clock
 from adapters.object_store import ObjectStore
 from adapters.witness import Kind, Witness
 from tests.activities.validator.tiny import BYSTANDER, Post, tiny_catalog
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import LAYOUT, MINER, HostileMiner, Server, running, signed
 from weather.faults import (
     EgressDown,
@@ -38,7 +39,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def post(server: Server, store: ObjectStore, tmp_path: Path) -> Post:
     server.app = miner = HostileMiner()
-    return Post(server, miner, store, tiny_catalog(tmp_path), Witness(SystemClock()))
+    return Post(server, miner, store, tiny_catalog(tmp_path), Witness(Clock()))
 
 
 def absent(_request: object, _response: Response) -> Response:
@@ -199,7 +200,7 @@ async def test_a_transport_fault_without_a_witness_is_ours_and_spends_nothing(po
 
 async def test_a_miner_that_failed_is_no_witness_against_the_next_one(post: Post) -> None:
     verified = await post.verified()
-    post.witness = Witness(SystemClock())
+    post.witness = Witness(Clock())
     await post.seen("GET")
     for path in FINAL:
         post.miner.overrides[path] = gone
@@ -211,14 +212,14 @@ async def test_a_miner_that_failed_is_no_witness_against_the_next_one(post: Post
 async def test_chunks_that_were_kept_already_are_no_witness_that_the_network_stands(post: Post) -> None:
     verified = await post.verified()
     await post.fetch(verified)
-    post.witness = Witness(SystemClock())
+    post.witness = Witness(Clock())
     assert (await post.fetch(verified)).missing == 0
     assert not await stands(post, "GET")
 
 
 async def test_chunks_that_came_are_a_witness(post: Post) -> None:
     verified = await post.verified()
-    post.witness = Witness(SystemClock())
+    post.witness = Witness(Clock())
     await post.fetch(verified)
     assert await stands(post, "GET")
 
@@ -232,7 +233,7 @@ async def test_a_store_of_ours_that_lost_the_manifest_is_not_the_miners_fault(po
 
 async def test_a_network_that_is_cut_costs_no_miner_anything(post: Post) -> None:
     """AT-F3: an attempt may be spent while the last success is young, and then none, however long it lasts."""
-    verified, clock = await post.verified(), FixedClock(SystemClock().now())
+    verified, clock = await post.verified(), FixedClock(Clock().now())
     post.witness = Witness(clock)
     await post.seen("GET")
     for path in FINAL:

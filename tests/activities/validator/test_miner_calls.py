@@ -13,12 +13,12 @@ from starlette.responses import Response
 from activities import documents
 from activities.messages.base import Ref
 from activities.messages.miner import DeliverReceipt, MinerAnswer, PollCommitment
-from adapters.clock import FixedClock
 from adapters.object_store import ObjectStore
 from adapters.witness import Witness
 from protocol.commitment import Commitment
 from protocol.names import format_time
 from tests.activities.validator.tiny import Post, tiny_catalog
+from tests.fixed_clock import FixedClock
 from tests.hostile_miner import MINER, STRANGER, HostileMiner, Server, running, signed
 from tests.unit.protocol.world import logged
 from weather.faults import (

@@ -21,13 +21,13 @@ from activities.messages.scoring import EnsureTruth, TruthReady
 from activities.sources import Archives, ArchiveSources
 from adapters.archive_server.app import archive_app
 from adapters.archive_server.world import PlanetWorld
-from adapters.clock import FixedClock
 from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.object_store import Fields, ObjectStore, load_field_set
 from protocol.messages import InitMetadata, input_data_hash
 from tests.activities.validator.forecasts import CATALOG, LAYOUT, PLANET, RULES, RUN
 from tests.activities.validator.world import T0
+from tests.fixed_clock import FixedClock
 from weather.faults import ConfigurationInvalid, CycleNotYetAvailable, SourceCorrupt, SourceGone, TruthNotYetAvailable
 from weather.planet.planet import Weather
 

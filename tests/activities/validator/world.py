@@ -26,7 +26,6 @@ from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
 from activities.score_records import LedgerScoreRecords
 from adapters.catalog import Catalog
-from adapters.clock import FixedClock
 from adapters.ledger import facts
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ScoreFact
@@ -36,6 +35,7 @@ from protocol.identity import PrivateKey
 from protocol.layout import Layout
 from protocol.messages import CommitmentData, ForecastRequestData, InitMetadata, InputObject, input_data_hash
 from protocol.registry import MinerEntry, Registry
+from tests.fixed_clock import FixedClock
 from weather.field_sets import FieldEntry, field_set_document
 
 T0 = datetime(2026, 11, 22, 18, tzinfo=UTC)

@@ -18,7 +18,6 @@ from activities.messages.weights import WeightsEpochInput as Asked
 from activities.rounds import LedgerRounds
 from activities.weight_sinks import LedgerWeightSinks
 from activities.weights import LedgerWeights, WeightsRules
-from adapters.clock import FixedClock
 from adapters.ledger.engine import Ledger
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.runs import advance_run, close_run, open_run
@@ -32,6 +31,7 @@ from protocol.names import run_id
 from protocol.registry import MinerEntry, Registry
 from protocol.weights import BASELINE, ScheduledPolicy, WeightsPayload
 from tests.activities.ledger.builders import VALIDATOR, closing, entry, new_run
+from tests.fixed_clock import FixedClock
 from weather.faults import SinkUnavailable
 from weather.weights.policies import Proportional
 

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, event
 
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
-from adapters.clock import FixedClock
 from adapters.ledger.engine import Ledger, upgrade
 from tests.activities.weights.scene import ALICE, BOB, FIRST, Scene, closed_at
+from tests.fixed_clock import FixedClock
 from weather.faults import SinkUnavailable, WeightsNotPublished
 from workers.weight_sinks import weights_are_silent, weights_are_stale
 
