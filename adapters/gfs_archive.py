@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +30,8 @@ from weather.faults import CycleNotYetAvailable, SourceCorrupt, SourceFault, Sou
 
 T = TypeVar("T")
 Heartbeat = Callable[..., None]
+
+log = logging.getLogger("barograph.gfs")
 
 _PARALLEL = 8
 _SECOND_READS = 3
@@ -66,7 +68,6 @@ class GfsArchive:
         self._client = client
         self._clock = clock
         self.call_seconds = 600.0
-        self.troubles: deque[SourceFault] = deque(maxlen=100)  # of one mirror, though another may have helped
 
     async def plan(self, cycle: datetime, lead_hours: int, channels: Sequence[Channel]) -> RangePlan:
         """Where the channels lie in the file of this cycle and lead."""
@@ -85,7 +86,8 @@ class GfsArchive:
             try:
                 return await attempt(base_url)
             except SourceFault as fault:
-                self.troubles.append(fault)
+                if not isinstance(fault, CycleNotYetAvailable):
+                    log.warning("mirror %s: %s: %s", base_url, fault.code, fault)
                 faults.append(fault)
         raise next((fault for fault in faults if not isinstance(fault, SourceGone)), faults[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -71,8 +72,8 @@ class Witness:
         if self.probe_url is None:
             return False
         try:
-            async with httpx.AsyncClient(timeout=PROBE_SECONDS) as client:
+            async with asyncio.timeout(PROBE_SECONDS), httpx.AsyncClient(timeout=PROBE_SECONDS) as client:
                 await client.request(kind, self.probe_url)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, TimeoutError):
             return False
         return True

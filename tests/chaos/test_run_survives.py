@@ -96,6 +96,8 @@ async def test_a_control_worker_killed_while_miners_compute_and_again_while_scor
 async def test_a_scorer_killed_at_its_work_and_then_the_temporal_server(
     tmp_path: Path, same: Sameness, undisturbed: Ended
 ) -> None:
+    """AT-X7: who hangs at a score is killed, and the next attempt scores in another process."""
+
     async def both(stack: Stack, run: WorkflowHandle) -> None:
         scoring = await _freeze_scorer(stack, run)
         await stack.kill("worker-hybrid")

@@ -1,18 +1,14 @@
-"""The client: where it may go, how long it waits, and the weights that it carries."""
+"""The client: where it may go, and the weights that it carries."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from adapters.round_backend import Answer, RoundBackend
+from adapters.round_backend import RoundBackend
 from adapters.sinks.http import HttpSink
 from adapters.sinks.port import Submitted
 from protocol.weights import WeightsPayload, publication_key
@@ -20,51 +16,6 @@ from tests.activities.backend.teller import TOKEN
 from tests.reference_backend import ReferenceBackend, Trouble
 from tests.unit.protocol.test_weights import payload
 from weather.faults import ConfigurationInvalid, SinkUnavailable, WeightsNotPublished
-
-SECONDS = 0.5
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-BODIES = {
-    "says nothing": (b"", b""),
-    "drips a head": (HEAD, b"X-Wait: 1\r\n"),
-    "drips a body": (HEAD + b"\r\n", b" "),
-    "never stops": (HEAD + b"\r\n", b" " * 65_536),
-}
-
-
-@contextmanager
-def hole(first: bytes, more: bytes) -> Generator[str]:
-    """Accepts, and sends `more` until it is closed."""
-    closed = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def swallow() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                try:
-                    connection.sendall(first)
-                    while not closed.wait(0.02):
-                        connection.sendall(more)
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=swallow)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        closed.set()
-        thread.join()
-
-
-@pytest.mark.parametrize("kind", BODIES)
-@pytest.mark.parametrize("sink", [True, False])
-def test_a_black_hole_holds_no_call_longer_than_its_whole_time(kind: str, sink: bool) -> None:
-    with hole(*BODIES[kind]) as url:
-        backend, began = RoundBackend(url, seconds=SECONDS), time.monotonic()
-        if sink:
-            with pytest.raises(SinkUnavailable):
-                HttpSink(backend).submit(payload(), "k")
-        else:
-            assert asyncio.run(backend.call("PUT", "/rounds/x", "{}", "k")) == Answer(0)
-        assert time.monotonic() - began < SECONDS + 1
 
 
 @pytest.mark.parametrize(
