@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from adapters.clock import SystemClock
+from adapters.clock import Clock
 from adapters.gfs_archive import archive_client
 from adapters.http_answers import Ask, Verdict, send
 from adapters.log_client import TIMEOUT_SECONDS, LogClient, exchange
@@ -87,7 +87,7 @@ async def push(url: str) -> None:
 
 async def probe(url: str) -> None:
     """An answer of any kind is one."""
-    await Witness(SystemClock(), url).require("GET", MINER.hotkey, MinerUnreachable("refused"))
+    await Witness(Clock(), url).require("GET", MINER.hotkey, MinerUnreachable("refused"))
 
 
 async def read_archive(url: str) -> None:
