@@ -43,6 +43,17 @@ class Archives:
     gfs_entrant: bool = False
 
 
+def kept_inputs(store: ObjectStore, grid: str, sets: Sequence[FetchedFields]) -> Inputs:
+    """What a call says of fetched analyses; blocking."""
+    objects = tuple(one for fetched in sets for one in fetched.objects)
+    return Inputs(
+        objects=documents.put(store, InitMetadata(objects=objects).canonical),
+        input_data_hash=input_data_hash(objects),
+        bundle_digest=keep_bundle(store, grid, [field for fetched in sets for field in fetched.fields]),
+        size_bytes=sum(one.length for one in objects),
+    )
+
+
 class ArchiveSources:
     """Reaches archives and the object store, nothing else."""
 
@@ -59,15 +70,7 @@ class ArchiveSources:
                 sets.append(await self._gfs(layout.grid_value, request.init_time - CYCLE, 0, layout.fields()))
             except SourceGone as gone:
                 activity.logger.warning("the earlier analysis is gone: %s", gone)
-        objects = tuple(one for fetched in sets for one in fetched.objects)
-        fields = [field for fetched in sets for field in fetched.fields]
-        metadata = InitMetadata(objects=objects)
-        return Inputs(
-            objects=await asyncio.to_thread(documents.put, self._store, metadata.canonical),
-            input_data_hash=input_data_hash(objects),
-            bundle_digest=await asyncio.to_thread(keep_bundle, self._store, request.grid, fields),
-            size_bytes=sum(one.length for one in objects),
-        )
+        return await asyncio.to_thread(kept_inputs, self._store, request.grid, sets)
 
     @activity.defn
     async def ensure_truth(self, request: EnsureTruth) -> TruthReady:

@@ -42,6 +42,13 @@ class PrivateKey:
             raise ValueError(f"key file {path.name} has mode {mode:04o}, expected 0600")
         return cls.from_bytes(path.read_bytes())
 
+    @classmethod
+    def kept(cls, path: Path) -> PrivateKey:
+        """As `load`; a new key is saved first if there is no file."""
+        if not path.exists():
+            cls.generate().save(path)
+        return cls.load(path)
+
     def save(self, path: Path) -> None:
         """Write a new key file of mode 0600; FileExistsError, since a key is never overwritten."""
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -188,10 +188,7 @@ class EmbeddedStack:
         return Process(name, argv, self.folder.log_file(name), self.folder.pid_file(name), ONE_THREAD, ready)
 
     def _hotkey(self, name: str) -> str:
-        path = self.folder.key_file(name)
-        if not path.exists():
-            PrivateKey.generate().save(path)
-        return PrivateKey.load(path).hotkey
+        return PrivateKey.kept(self.folder.key_file(name)).hotkey
 
     def _registry(self) -> str:
         validator = {

@@ -75,24 +75,17 @@ class Check:
 
     async def examine(self, bench: Any, learnt: dict[str, Any]) -> Finding:
         """Do it, and add what it returns to what is learnt."""
+        began, expected = time.monotonic(), None
         if lacking := [need for need in self.needs if need not in learnt]:
-            return self._finding("skip", f"{lacking[0]} did not pass")
-        began = time.monotonic()
-        try:
-            given = (learnt[need] for need in self.needs)
-            value = self.do(bench, *(each for each in given if each is not None))
-            learnt[self.name] = value = await value if inspect.isawaitable(value) else value
-        except NOT_CONFORM as error:
-            return self._finding("fail", _found(error), getattr(error, "expected", None), began)
-        return self._finding("pass", value if isinstance(value, Seen) else None, began=began)
-
-    def _finding(
-        self,
-        result: Literal["pass", "fail", "skip"],
-        found: str | None,
-        expected: str | None = None,
-        began: float | None = None,
-    ) -> Finding:
+            result, found = "skip", f"{lacking[0]} did not pass"
+        else:
+            try:
+                given = (learnt[need] for need in self.needs)
+                value = self.do(bench, *(each for each in given if each is not None))
+                learnt[self.name] = value = await value if inspect.isawaitable(value) else value
+                result, found = "pass", value if isinstance(value, Seen) else None
+            except NOT_CONFORM as error:
+                result, found, expected = "fail", _found(error), getattr(error, "expected", None)
         return Finding(
             check=self.name,
             result=result,
@@ -100,7 +93,7 @@ class Check:
             page=PAGES[self.paragraph],
             found=found,
             expected=expected or self.says,
-            seconds=round(time.monotonic() - began, 3) if began else 0,
+            seconds=round(time.monotonic() - began, 3),
         )
 
 

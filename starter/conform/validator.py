@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
@@ -15,15 +15,16 @@ from starlette.types import ASGIApp
 from temporalio.client import Client
 
 from activities import documents, task_queues
-from activities.messages.run import CampaignRef, ForecastRunInput, FreezeRoster, Inputs, OpenCommitWindow, Run
+from activities.messages.run import CampaignRef, ForecastRunInput, FreezeRoster, OpenCommitWindow, Run
+from activities.sources import CYCLE, kept_inputs
 from adapters.clock import Clock
 from adapters.egress import Egress
 from adapters.gfs_archive import GfsArchive, archive_client
-from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
+from adapters.inputs import FetchedFields, fetch_fields
 from adapters.ledger.engine import upgrade
 from adapters.ledger.values import RecordedCommitment
 from protocol.identity import PrivateKey
-from protocol.messages import ForecastRequestData, InitMetadata, input_data_hash
+from protocol.messages import ForecastRequestData
 from protocol.registry import RosterEntry
 from weather.faults import ConfigurationInvalid
 from weather.fields import Field
@@ -34,7 +35,6 @@ from workers.validator_service import ServiceConfig, validator_app
 from workers.wiring import Wiring
 
 NAME = "conform"
-CYCLE = timedelta(hours=6)
 HEALTH_SECONDS = 5
 STEADY = (("z", 500), ("msl", 0))
 
@@ -104,8 +104,9 @@ class Validator:
         campaign = CampaignRef(name=f"{NAME}-{self.wiring.clock.now():%y%m%dt%H%M%S%f}")
         run: Run = control["open_run"](ForecastRunInput(init_time=self.options.init_time, campaign=campaign))
         fetched = [await self._fetch(cycle) for cycle in (run.init_time, run.init_time - CYCLE)]
+        inputs = kept_inputs(self.wiring.store, run.grid, fetched)
         roster = control["freeze_roster"](FreezeRoster(run=run))
-        opening = OpenCommitWindow(run=run, inputs=self._inputs(fetched), roster_digest=roster.roster_digest)
+        opening = OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest)
         window = control["open_commit_window"](opening)
         (miner,) = documents.roster(self.wiring.store, roster.entries).values()
         call = documents.call(self.wiring.store, window.call).addressed_to(miner.hotkey)
@@ -118,15 +119,6 @@ class Validator:
         async with archive_client() as client:
             archive = GfsArchive(wiring.settings.gfs_base_urls, wiring.settings.gfs_product, client, wiring.clock)
             return await fetch_fields(archive, wiring.grib, wiring.store, layout.grid_value, cycle, 0, layout.fields())
-
-    def _inputs(self, fetched: list[FetchedFields]) -> Inputs:
-        store, objects = self.wiring.store, tuple(one for each in fetched for one in each.objects)
-        return Inputs(
-            objects=documents.put(store, InitMetadata(objects=objects).canonical),
-            input_data_hash=input_data_hash(objects),
-            bundle_digest=keep_bundle(store, self.layout.grid, [field for each in fetched for field in each.fields]),
-            size_bytes=sum(one.length for one in objects),
-        )
 
 
 async def meet(options: Options) -> tuple[str, str]:
@@ -156,8 +148,6 @@ def _entry(options: Options, hotkey: str) -> str:
 def _key(path: Path) -> PrivateKey:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            PrivateKey.generate().save(path)
-        return PrivateKey.load(path)
+        return PrivateKey.kept(path)
     except (OSError, ValueError) as error:
         raise ConfigurationInvalid(f"key file {path}: {error}") from error
