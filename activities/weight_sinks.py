@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import attempts
@@ -25,13 +26,15 @@ ASK_AGAIN = timedelta(seconds=12)
 class LedgerWeightSinks:
     """Blocking: runs in the thread pool of `publish`."""
 
-    def __init__(self, ledger: Ledger, sinks: Sequence[WeightSink], clock: Clock) -> None:
-        self._ledger, self._clock = ledger, clock
+    def __init__(
+        self, ledger: Ledger, sinks: Sequence[WeightSink], clock: Clock, *, after_reveal: bool = False
+    ) -> None:
+        self._ledger, self._clock, self._after_reveal = ledger, clock, after_reveal
         self._sinks = {sink.name: sink for sink in sinks}
 
     @activity.defn
     def publish_weights(self, request: PublishWeights) -> Publication:
-        """Hand the planned weights to a sink; again: they are read back first."""
+        """Hand the planned weights to a sink, or keep them back until they are revealed; again: they are read back."""
         key = key_of(request.epoch)
         with attempts.beating_thread():
             with self._ledger.read() as session:
@@ -39,6 +42,9 @@ class LedgerWeightSinks:
                 if row.state != "planned":
                     return _told(row)
                 payload = weights.payload(session, row)
+                kept_back = payload.head > self._shown(session, request)
+            if kept_back:
+                return self._move(key, request.sink, "committed")
             submitted = self._submit(request, payload)
             return self._move(key, request.sink, submitted.state, submitted.reference)
 
@@ -48,16 +54,26 @@ class LedgerWeightSinks:
         key = key_of(request.epoch)
         with self._ledger.read() as session:
             rows = weights.to_confirm(session, key, request.sink)
-            sent = [(row.state, weights.payload(session, row)) for row in rows]
-        for state, payload in sent:
-            there = self._sinks[request.sink].confirm(payload, _key(payload, request.sink))
+            sent = [(row.state, row.reference, weights.payload(session, row)) for row in rows]
+            shown = self._shown(session, request)
+        for state, reference, payload in sent:
+            sink, its_key = self._sinks[request.sink], _key(payload, request.sink)
+            if reference is None and payload.head > shown:
+                continue
+            reference = reference or sink.submit(payload, its_key).reference
+            there = sink.confirm(payload, its_key)
             if there is None and state == "committed":
                 continue
             if not there and state == "submitted":
                 raise SinkUnavailable(f"{request.sink} does not show the weights yet", retry_after=ASK_AGAIN)
-            self._move(key._replace(epoch=payload.epoch), request.sink, "confirmed" if there else "missed")
+            to = "confirmed" if there else "missed"
+            self._move(key._replace(epoch=payload.epoch), request.sink, to, reference)
         with self._ledger.read() as session:
             return _told(weights.publication(session, key, request.sink))
+
+    def _shown(self, session: Session, request: PublishWeights) -> int:
+        after_reveal = self._after_reveal and request.sink != weights.HIDING
+        return weights.shown_head(session, request.epoch.network, after_reveal=after_reveal)
 
     def _submit(self, request: PublishWeights, payload: WeightsPayload) -> Submitted:
         sink, key = self._sinks[request.sink], _key(payload, request.sink)

@@ -41,6 +41,8 @@ class WeightsRules:
     buffer: timedelta
     policies: Sequence[ScheduledPolicy]
     sinks: Sequence[str]
+    after_reveal: bool = False
+    """Whether a vector is shown, and given to other sinks, only when the chain has revealed one as new."""
 
     @property
     def rounds(self) -> weights.Cadence:

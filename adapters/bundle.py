@@ -24,7 +24,7 @@ from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow
-from adapters.ledger.weights import frozen_rounds
+from adapters.ledger.weights import frozen_rounds, shown_head
 from adapters.object_store import ObjectStore
 from protocol.audits import AuditPlan, AuditSecret
 from protocol.bundle import RoundBundle, WindowRound
@@ -39,13 +39,17 @@ from weather.faults import PrerequisiteMissing
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a bundle is written from; the key signs the head of the log as it is now."""
+    """Where a bundle is written from; the key signs the head of the log as it is now.
+
+    Weights that are not to be shown before the chain has revealed them are left out until then.
+    """
 
     session: Session
     store: ObjectStore
     catalog: Catalog
     key: PrivateKey
     now: datetime
+    after_reveal: bool = False
 
 
 # long: the members of a bundle
@@ -81,7 +85,7 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
             "scores": columns_of(session, run_id, total.hotkey, total.score_nano, total.rank),
             "groups": columns_of(session, run_id, group.hotkey, group.group_name, group.score_nano),
             "leads": columns_of(session, run_id, lead.hotkey, lead.lead_hours, lead.score_nano),
-            "vectors": _vectors(session, run_id),
+            "vectors": _vectors(session, run, shown_head(session, run.network, after_reveal=archive.after_reveal)),
         }
     )
     path.write_bytes(bundle.canonical)
@@ -110,11 +114,12 @@ def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
     }
 
 
-def _vectors(session: Session, run_id: str) -> list[dict[str, Any]]:
+def _vectors(session: Session, run: ForecastRunRow, up_to: int) -> list[dict[str, Any]]:
     """Each vector that the round took part in, with the scores of its window."""
     names = (WeightVectorRow.network, WeightVectorRow.input_digest)
     joined = (WeightVectorRoundRow.network == names[0]) & (WeightVectorRoundRow.input_digest == names[1])
-    chosen = select(WeightVectorRow).join(WeightVectorRoundRow, joined).where(WeightVectorRoundRow.run_id == run_id)
+    chosen = select(WeightVectorRow).join(WeightVectorRoundRow, joined).where(WeightVectorRoundRow.run_id == run.run_id)
+    chosen = chosen.where(WeightVectorRow.head <= up_to)
     return [
         {
             "input_digest": vector.input_digest,

@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     weights_chain_netuid: int | None = Field(None, ge=0, le=65_535)
     weights_chain_wallet: str | None = None
     weights_chain_wallets: Path = Path("~/.bittensor/wallets")
+    weights_disclosure: Literal["at_once", "after_reveal"] = "after_reveal"
     weights_chain_accounts: Annotated[dict[str, str], NoDecode, BeforeValidator(_json)] = {}
 
     control_workflow_slots: Count = 100

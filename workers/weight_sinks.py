@@ -37,7 +37,13 @@ def weights_rules(settings: Settings, validator: str) -> WeightsRules:
         buffer=timedelta(seconds=settings.weights_buffer_seconds),
         policies=settings.weights_policy,
         sinks=tuple(name for name, place in given.items() if place),
+        after_reveal=after_reveal(settings),
     )
+
+
+def after_reveal(settings: Settings) -> bool:
+    """Whether what the chain has not revealed is shown nowhere else."""
+    return settings.weights_chain is not None and settings.weights_disclosure == "after_reveal"
 
 
 def weights_are_silent(rules: WeightsRules, ledger: Ledger, clock: Clock) -> bool:

@@ -48,7 +48,7 @@ from protocol.identity import PrivateKey
 from protocol.registry import Registry
 from weather.faults import ConfigurationInvalid
 from workers.settings import Settings
-from workers.weight_sinks import weight_sinks, weights_rules
+from workers.weight_sinks import after_reveal, weight_sinks, weights_rules
 
 Objects = Sequence[object]
 T = TypeVar("T")
@@ -207,7 +207,8 @@ def _publish(wiring: Wiring) -> Objects:
     settings = wiring.settings
     url, token = settings.round_backend_url, settings.round_backend_token
     outbox = LedgerOutbox(wiring.ledger, RoundBackend(url, token) if url else None, wiring.clock)
-    return [LedgerWeightSinks(wiring.ledger, weight_sinks(settings), wiring.clock), outbox]
+    sinks = weight_sinks(settings)
+    return [LedgerWeightSinks(wiring.ledger, sinks, wiring.clock, after_reveal=after_reveal(settings)), outbox]
 
 
 _BY_QUEUE: dict[str, Callable[[Wiring], Objects]] = {

@@ -31,6 +31,7 @@ from weather.weights.apportion import BILLION
 from weather.weights.window import RoundState
 
 UNDER_WAY = ("planned", "submitted")
+HIDING, ANY_HEAD = "chain", 2**31 - 1
 TOLD = {"submitted": "weights.published", "committed": "weights.published", "confirmed": "weights.confirmed"}
 
 
@@ -85,11 +86,20 @@ def frozen_rounds(session: Session, inputs: WeightInputs) -> tuple[RoundState, .
     return with_scores(session, states)
 
 
-def newest_vector(session: Session, network: str) -> WeightVectorRow | None:
-    """The vector that was planned last, or else computed last."""
+def shown_head(session: Session, network: str, *, after_reveal: bool) -> int:
+    """Up to which head weights may be shown: any, or that of the newest weights that the chain has revealed."""
+    row, vector = WeightPublicationRow, WeightVectorRow
+    same = (row.network == vector.network) & (row.input_digest == vector.input_digest)
+    revealed = (row.network == network) & (row.sink == HIDING) & (row.state == "confirmed")
+    newest = select(func.coalesce(func.max(vector.head), -1)).join(row, same).where(revealed)
+    return session.execute(newest).scalar_one() if after_reveal else ANY_HEAD
+
+
+def newest_vector(session: Session, network: str, up_to: int = ANY_HEAD) -> WeightVectorRow | None:
+    """The vector that was planned last, or else computed last, of those with a head up to this one."""
     row, planned = WeightVectorRow, WeightPublicationRow
     same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
-    chosen = select(row).outerjoin(planned, same).where(row.network == network)
+    chosen = select(row).outerjoin(planned, same).where(row.network == network, row.head <= up_to)
     return session.scalars(
         chosen.order_by(planned.epoch.is_(None), planned.epoch.desc(), row.computed_at.desc())
     ).first()
@@ -205,13 +215,16 @@ def to_confirm(session: Session, epoch: EpochKey, sink: str) -> list[WeightPubli
 
 
 def move(session: Session, epoch: EpochKey, step: PublicationStep) -> WeightPublicationRow:
-    """Move a publication along a legal edge; one that is there already stays as it is."""
+    """Move a publication along a legal edge; one that is there already stays as it is.
+
+    What is kept back is committed without a reference, and not told before it is published.
+    """
     row = publication(session, epoch, step.sink)
     if row.state != step.to:
         transitions.require(transitions.PUBLICATION, f"{epoch.workflow_id} in {step.sink}", row.state, step.to)
         row.state, row.code, row.updated_at = step.to, step.code, step.at
         row.reference = step.reference or row.reference
-        if kind := TOLD.get(step.to):
+        if row.reference and (kind := TOLD.get(step.to)):
             told = {"sink": step.sink, "reference": row.reference}
             _tell(session, epoch, kind, f"{step.sink}|{step.to}", step.at, told)
     return row

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from activities.messages.weights import Epoch, WeightsEpochInput
 from activities.weights import WeightsRules
 from adapters.ledger.tables.runs import ForecastRunRow, RosterRow
-from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector
+from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector, shown_head
 from protocol.weights import WeightInputs
 from starter.commands.options import SUBJECTS
 from starter.commands.reports import run_leaf
@@ -24,7 +24,9 @@ from weather.weights.policies import reasons
 from weather.weights.window import MILLION, RoundState, Window, head
 
 HOTKEY = re.compile(r"[0-9a-f]{64}")
-NO_VECTOR = State("platform", "no weights are there: no round counts yet, or no epoch was played", "ends")
+NO_VECTOR = State(
+    "platform", "no weights are there: no round counts yet, no epoch was played, or none is revealed", "ends"
+)
 ROUNDS = {
     "void": State(None, "does not count"),
     "open": State("timer", "does not count: it is open", "close_by"),
@@ -37,7 +39,8 @@ ROUNDS = {
 def of_share(session: Session, miner: str, rules: WeightsRules, now: datetime) -> list[Leaf]:
     """The share in the newest vector, then the rounds since the first of its window that do not count in it."""
     epoch, hotkey = rules.resolve(WeightsEpochInput(), now), _hotkey(session, miner)
-    live, vector = live_rounds(session, rules.network, rules.rounds), newest_vector(session, rules.network)
+    shown = shown_head(session, rules.network, after_reveal=rules.after_reveal)
+    live, vector = live_rounds(session, rules.network, rules.rounds), newest_vector(session, rules.network, shown)
     counted, first, policy = set[str](), 0, rules.policy(epoch.epoch).policy
     leaf = replace(of_row(hotkey, NO_VECTOR, None, epoch), code=NothingToPublish.__name__)
     if vector:

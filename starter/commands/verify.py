@@ -126,6 +126,7 @@ def bundle(
     from protocol.identity import PrivateKey
     from starter import client
     from weather.faults import PrerequisiteMissing
+    from workers.weight_sinks import after_reveal
 
     settings = client.client_settings(state)
     if settings.hotkey_path is None:
@@ -133,7 +134,7 @@ def bundle(
     key, now = PrivateKey.load(settings.hotkey_path), Clock().now()
     store, catalog = open_object_store(settings.object_store), Catalog(settings.grid_folder)
     with client.reading(settings) as session:
-        written = write_bundle(out, Archive(session, store, catalog, key, now), run_id)
+        written = write_bundle(out, Archive(session, store, catalog, key, now, after_reveal(settings)), run_id)
     told = {"bundle": out, "size_bytes": out.stat().st_size, "run_id": run_id, "validator": key.hotkey}
     emit(told | {"facts": len(written.facts), "vectors": len(written.vectors)}, as_json=as_json)
 

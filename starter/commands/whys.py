@@ -86,7 +86,7 @@ EFFECTS = {"W": State("code", "scores zero"), "V": State("code", "void for all")
 PUBLICATIONS = {
     "planned": State("platform", "is to be handed over", "publish_until"),
     "submitted": State("platform", "is handed over and not read back yet", "ends"),
-    "committed": State("timer", "is taken by the sink, which reveals it later"),
+    "committed": State("timer", "is taken by the chain or kept back for it, and shown when the chain reveals it"),
     "confirmed": State(None, "is read back as it was sent"),
     "missed": State("code", "is missed, and never made up for"),
 }

@@ -102,6 +102,7 @@ class Scene:
         self.ledger, self.folder, self.clock = ledger, folder, FixedClock(closed_at(FIRST))
         self.store, self.sink, self.signals = ObjectStore(folder / "objects"), ScriptedSink(), Signals()
         self.miners: dict[str, dict[str, Any]] = {}
+        self.chains: list[WeightSink] = []
         self.rules = WeightsRules(
             network="test",
             validator=VALIDATOR.hotkey,
@@ -162,7 +163,8 @@ class Scene:
         return LedgerWeights(self.ledger, self.store, self.rules, self.clock)
 
     def sinks(self) -> LedgerWeightSinks:
-        return LedgerWeightSinks(self.ledger, [FileSink(self.folder), self.sink], self.clock)
+        after_reveal, sinks = self.rules.after_reveal, [FileSink(self.folder), self.sink, *self.chains]
+        return LedgerWeightSinks(self.ledger, sinks, self.clock, after_reveal=after_reveal)
 
     def compare(self, epoch: Epoch) -> int:
         """Answers how many signals went out."""
