@@ -8,11 +8,11 @@ from collections.abc import Callable
 from temporalio import activity
 
 from activities.messages.audits import CommitmentsCompared, CompareCommitments
-from adapters import instruments
+from adapters import instruments, log_client
+from adapters.egress import Egress
 from adapters.ledger import commitments, facts, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord
-from adapters.log_client import LogClient
 from protocol.log import ReceiptedCommitment, SealedCommitments, equivocations
 from protocol.registry import Registry, ValidatorEntry
 from weather.faults import EgressDown, Equivocation, MinerFault
@@ -21,8 +21,8 @@ from weather.faults import EgressDown, Equivocation, MinerFault
 class LedgerPeers:
     """A peer that is out of reach, or answers nonsense, is nobody's fault."""
 
-    def __init__(self, ledger: Ledger, registry: Callable[[], Registry], client: LogClient, hotkey: str) -> None:
-        self._ledger, self._registry, self._client, self._hotkey = ledger, registry, client, hotkey
+    def __init__(self, ledger: Ledger, registry: Callable[[], Registry], egress: Egress, hotkey: str) -> None:
+        self._ledger, self._registry, self._egress, self._hotkey = ledger, registry, egress, hotkey
 
     @activity.defn
     async def compare_commitments(self, request: CompareCommitments) -> CommitmentsCompared:
@@ -35,7 +35,7 @@ class LedgerPeers:
 
     async def _ask(self, validator: ValidatorEntry, run_id: str) -> SealedCommitments | None:
         try:
-            return await self._client.commitments(validator.base_url, run_id)
+            return await log_client.commitments(self._egress, validator.base_url, run_id)
         except (EgressDown, MinerFault) as silent:
             activity.logger.warning("validator %s is not compared with: %s", validator.name, silent)
             return None

@@ -79,6 +79,15 @@ def is_public(address: Address) -> bool:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Path below the base URL, greatest answer and time for all of it."""
+
+    path: str
+    answer_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Egress:
     """What all outgoing connections to peers obey; a call has `call_seconds` at most, or its own shorter time."""
 
@@ -98,6 +107,24 @@ class Egress:
             trust_env=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         )
+
+    async def exchange(
+        self, base_url: str, endpoint: Endpoint, tls_sha256: str | None = None, **posted: Any
+    ) -> tuple[httpx.Response, bytes]:
+        """Any answer of a peer and its body; a POST of what is `posted`, if that is anything."""
+        seconds = min(endpoint.seconds, self.call_seconds)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self.client(base_url, tls_sha256) as client,
+                client.stream("POST" if posted else "GET", endpoint.path, **posted) as response,
+            ):
+                check_head(response)
+                return response, await _uncoded(response, endpoint.answer_bytes)
+        except TimeoutError as error:
+            raise MinerTimeout(f"{endpoint.path}: no complete answer", expected=f"{seconds} s") from error
+        except httpx.HTTPError as error:
+            raise fault_of(error) from error
 
     async def address(self, url: httpx.URL) -> str:
         """The one address to connect to; every address of the name has been judged."""
@@ -222,11 +249,13 @@ def has_content_coding(response: httpx.Response) -> bool:
     return response.headers.get("content-encoding", "identity").lower() != "identity"
 
 
-async def read_uncoded(response: httpx.Response, most_bytes: int) -> bytes:
-    """The body, if it is the bytes themselves and not too large."""
+async def _uncoded(response: httpx.Response, most_bytes: int) -> bytes:
     if has_content_coding(response):
         raise BadAnswer("content coding", found=response.headers["content-encoding"], expected="identity")
-    return await read_limited(response, most_bytes)
+    try:
+        return await read_limited(response, most_bytes)
+    except httpx.HTTPError as error:
+        raise MinerTimeout("the answer broke off", found=error) from error
 
 
 async def read_limited(response: httpx.Response, most_bytes: int) -> bytes:

@@ -2,61 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, TypeVar
 
 import httpx
 
-from adapters.egress import Egress, check_head, read_uncoded
+from adapters.egress import Egress, Endpoint
 from protocol.document import Document
 from protocol.log import ConsistencyProof, SealedCommitments
 from protocol.problems import problem_code
-from weather.faults import BadAnswer, EgressDown, MinerUnreachable
+from weather.faults import BadAnswer, CertificateRefused, EgressDown, MinerTimeout, MinerUnreachable
 
 TIMEOUT_SECONDS = 10.0
 
 A = TypeVar("A", bound=Document)
 
 
-class LogClient:
-    """Reads logs of validators by their registered base URLs."""
+async def consistency(egress: Egress, base_url: str, first: int, second: int) -> ConsistencyProof:
+    """The proof that one size of the log is a prefix of another; an empty one if it says that there is none.
 
-    def __init__(self, egress: Egress) -> None:
-        self._egress = egress
+    Raises:
+        EgressDown: no answer, or not the log's.
+        BadAnswer: not what the protocol says.
+    """
+    path = f"log/consistency?first={first}&second={second}"
+    answer = await _get(egress, base_url, path, ConsistencyProof, ("Malformed",))
+    return answer or ConsistencyProof(first=first, second=second, consistency_proof=())
 
-    async def consistency(self, base_url: str, first: int, second: int) -> ConsistencyProof:
-        """The proof that one size of the log is a prefix of another; an empty one if it says that there is none.
 
-        Raises:
-            EgressDown: no answer, or not the log's.
-            BadAnswer: not what the protocol says.
-        """
-        path = f"log/consistency?first={first}&second={second}"
-        answer = await self._get(base_url, path, ConsistencyProof, ("Malformed",))
-        return answer or ConsistencyProof(first=first, second=second, consistency_proof=())
+async def commitments(egress: Egress, base_url: str, run_id: str) -> SealedCommitments:
+    """The sealed commitments of a run; none if it says that the run is not sealed there, or not known.
 
-    async def commitments(self, base_url: str, run_id: str) -> SealedCommitments:
-        """The sealed commitments of a run; none if it says that the run is not sealed there, or not known.
-
-        Raises:
-            EgressDown: no answer, or not the log's.
-            BadAnswer: not what the protocol says.
-        """
-        path = f"log/commitments?run_id={run_id}"
-        answer = await self._get(base_url, path, SealedCommitments, ("Forbidden", "UnknownJob"))
-        return answer or SealedCommitments(run_id=run_id, commitments=())
-
-    async def _get(self, base_url: str, path: str, kind: type[A], nothing: tuple[str, ...]) -> A | None:
-        """The answer; None if it is a problem that means nothing."""
-        response, body = await exchange(self._egress, base_url, path, kind.max_bytes)
-        if response.status_code == 200:
-            try:
-                return kind.parse(body)
-            except ValueError as error:
-                raise BadAnswer(f"no {kind.__name__} in the answer: {error}") from error
-        if problem_code(body) in nothing:
-            return None
-        raise EgressDown(f"the log at {base_url} does not answer", found=f"status {response.status_code}")
+    Raises:
+        EgressDown: no answer, or not the log's.
+        BadAnswer: not what the protocol says.
+    """
+    path = f"log/commitments?run_id={run_id}"
+    answer = await _get(egress, base_url, path, SealedCommitments, ("Forbidden", "UnknownJob"))
+    return answer or SealedCommitments(run_id=run_id, commitments=())
 
 
 async def exchange(
@@ -66,15 +48,22 @@ async def exchange(
 
     Raises:
         EgressDown: no answer in time.
-        BadAnswer: one over the limits.
+        BadAnswer: not HTTP, or over the limits.
     """
     try:
-        async with (
-            asyncio.timeout(TIMEOUT_SECONDS),
-            egress.client(base_url) as client,
-            client.stream("POST" if posted else "GET", path, **posted) as response,
-        ):
-            check_head(response)
-            return response, await read_uncoded(response, most_bytes)
-    except (httpx.TransportError, TimeoutError, MinerUnreachable) as error:
-        raise EgressDown(f"the validator at {base_url} does not answer: {error or type(error).__name__}") from error
+        return await egress.exchange(base_url, Endpoint(path, most_bytes, TIMEOUT_SECONDS), **posted)
+    except (MinerUnreachable, MinerTimeout, CertificateRefused) as error:
+        raise EgressDown(f"the validator at {base_url} does not answer: {error}") from error
+
+
+async def _get(egress: Egress, base_url: str, path: str, kind: type[A], nothing: tuple[str, ...]) -> A | None:
+    """The answer; None if it is a problem that means nothing."""
+    response, body = await exchange(egress, base_url, path, kind.max_bytes)
+    if response.status_code == 200:
+        try:
+            return kind.parse(body)
+        except ValueError as error:
+            raise BadAnswer(f"no {kind.__name__} in the answer: {error}") from error
+    if problem_code(body) in nothing:
+        return None
+    raise EgressDown(f"the log at {base_url} does not answer", found=f"status {response.status_code}")

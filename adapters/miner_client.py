@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
@@ -13,7 +11,7 @@ import httpx
 from opentelemetry import propagate
 
 from adapters.clock import Clock
-from adapters.egress import RETRIED_STATUSES, Egress, check_head, fault_of, read_uncoded, retry_after
+from adapters.egress import RETRIED_STATUSES, Egress, Endpoint, retry_after
 from protocol import names
 from protocol.identity import PrivateKey
 from protocol.messages import (
@@ -35,18 +33,9 @@ from protocol.problems import problem_code
 from protocol.receipt import CommitmentAnswer
 from protocol.registry import RosterEntry
 from protocol.tokens import Access, Answer, Call, sign_request, verify_access, verify_answer
-from weather.faults import BadAnswer, MinerReportedError, MinerTimeout, MinerUnreachable, UrlRefused
+from weather.faults import BadAnswer, MinerReportedError, MinerUnreachable, UrlRefused
 
 Read = TypeVar("Read", ForecastAnswer, KerchunkAnswer, ReceiptStored)
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Path below the base URL, greatest answer and time for all of it."""
-
-    path: str
-    answer_bytes: int
-    seconds: float
 
 
 FORECAST_REQUEST = Endpoint("weather-forecast-request", ForecastAnswer.max_bytes, 30.0)
@@ -103,18 +92,10 @@ class MinerClient:
 
     async def _post(self, miner: RosterEntry, endpoint: Endpoint, request: Request) -> tuple[bytes, datetime]:
         """The body of a signed 2xx, and when its last byte was read."""
-        body = request.body
-        seconds = min(endpoint.seconds, self.egress.call_seconds)
-        try:
-            async with asyncio.timeout(seconds), self.egress.client(miner.base_url, miner.tls_sha256) as client:
-                headers = self._headers(miner, endpoint, body)
-                async with client.stream("POST", endpoint.path, content=body, headers=headers) as response:
-                    check_head(response)
-                    answer = await _read_body(response, endpoint.answer_bytes)
-        except TimeoutError as error:
-            raise MinerTimeout(f"{endpoint.path}: no complete answer", expected=f"{seconds} s") from error
-        except httpx.HTTPError as error:
-            raise fault_of(error) from error
+        headers = self._headers(miner, endpoint, request.body)
+        response, answer = await self.egress.exchange(
+            miner.base_url, endpoint, miner.tls_sha256, content=request.body, headers=headers
+        )
         received_at = self._clock.now()
         self._judge(miner, request.nonce, response, answer)
         return answer, received_at
@@ -149,13 +130,6 @@ class MinerClient:
 def store_url(miner: RosterEntry, job_id: str) -> str:
     """The only URL at which the forecast store of a job may be."""
     return f"{miner.base_url}/zarr/{job_id}/"
-
-
-async def _read_body(response: httpx.Response, most_bytes: int) -> bytes:
-    try:
-        return await read_uncoded(response, most_bytes)
-    except httpx.HTTPError as error:
-        raise MinerTimeout("the answer broke off", found=error) from error
 
 
 def _read(parse: Callable[[bytes], Read], body: bytes, job_id: str) -> Read:

@@ -11,8 +11,8 @@ from sqlalchemy import CheckConstraint, Dialect, Text, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from adapters import log_client
 from adapters.ledger.rows import insert_if_absent
-from adapters.log_client import LogClient
 from miner.database import Database, MinerRow
 from miner.premises import Premises
 from protocol.log import SignedHead, growth_broken
@@ -99,7 +99,7 @@ def _proof(validator: str, older: SignedHead, newer: SignedHead, premises: Premi
     if _size(older) == _size(newer):
         return ()
     base_url = premises.registry.validator(validator).base_url
-    answer = asyncio.run(LogClient(premises.egress).consistency(base_url, _size(older), _size(newer)))
+    answer = asyncio.run(log_client.consistency(premises.egress, base_url, _size(older), _size(newer)))
     return answer.consistency_proof
 
 

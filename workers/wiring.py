@@ -38,7 +38,6 @@ from adapters.forecast_reader import ForecastReader
 from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.grib_decoder import GribDecoder
 from adapters.ledger.engine import Ledger
-from adapters.log_client import LogClient
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore, open_object_store
 from adapters.round_backend import RoundBackend
@@ -171,8 +170,8 @@ def _control(wiring: Wiring) -> Objects:
 
 
 def _peers(wiring: Wiring) -> LedgerPeers:
-    client = LogClient(Egress(wiring.clock, wiring.settings.egress_allow))
-    return LedgerPeers(wiring.ledger, wiring.registry, client, wiring.hotkey.hotkey)
+    egress = Egress(wiring.clock, wiring.settings.egress_allow)
+    return LedgerPeers(wiring.ledger, wiring.registry, egress, wiring.hotkey.hotkey)
 
 
 def _acquire(wiring: Wiring) -> Objects:

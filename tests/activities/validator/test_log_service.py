@@ -11,10 +11,10 @@ import pytest
 from starlette.applications import Starlette
 
 from activities.messages.run import SealRun
+from adapters import log_client
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import ReceivedCommitment
-from adapters.log_client import LogClient
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from protocol.log import ConsistencyProof, InclusionProof, LogEntries, SealedCommitments, SignedHead, growth_broken
@@ -143,23 +143,23 @@ def test_without_a_ledger_the_log_is_not_ready(validator: Validator, tmp_path: A
 
 
 async def test_the_client_reads_what_the_log_shows(validator: Validator, url: str) -> None:
-    client = LogClient(loopback())
+    egress = loopback()
     opened = validator.open()
     commit(validator, opened, ALICE)
-    assert (await client.commitments(url, opened.run.run_id)).commitments == ()
-    assert (await client.commitments(url, "forecast/2020-01-01T00Z")).commitments == ()
+    assert (await log_client.commitments(egress, url, opened.run.run_id)).commitments == ()
+    assert (await log_client.commitments(egress, url, "forecast/2020-01-01T00Z")).commitments == ()
     seal(validator, opened)
-    assert len((await client.commitments(url, opened.run.run_id)).commitments) == 1
-    assert len((await client.consistency(url, 1, 3)).consistency_proof) == 2
-    assert (await client.consistency(url, 1, 9)).consistency_proof == ()
+    assert len((await log_client.commitments(egress, url, opened.run.run_id)).commitments) == 1
+    assert len((await log_client.consistency(egress, url, 1, 3)).consistency_proof) == 2
+    assert (await log_client.consistency(egress, url, 1, 9)).consistency_proof == ()
 
 
 async def test_what_is_no_log_says_nothing_of_it(url: str) -> None:
-    client = LogClient(loopback())
+    egress = loopback()
     with pytest.raises(EgressDown, match="404"):
-        await client.consistency(url + "/nowhere", 1, 2)
+        await log_client.consistency(egress, url + "/nowhere", 1, 2)
     with pytest.raises(EgressDown):
-        await client.consistency("http://127.0.0.1:9", 1, 2)
+        await log_client.consistency(egress, "http://127.0.0.1:9", 1, 2)
     with running() as server:
 
         async def page(scope: Any, receive: Any, send: Any) -> None:
@@ -168,4 +168,4 @@ async def test_what_is_no_log_says_nothing_of_it(url: str) -> None:
 
         server.app = page
         with pytest.raises(BadAnswer, match="ConsistencyProof"):
-            await client.consistency(server.url, 1, 2)
+            await log_client.consistency(egress, server.url, 1, 2)

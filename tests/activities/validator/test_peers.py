@@ -20,7 +20,6 @@ from adapters.ledger import facts
 from adapters.ledger.commitments import record_commitment, sealed_commitments
 from adapters.ledger.engine import Ledger
 from adapters.ledger.values import FaultRecord, ReceivedCommitment
-from adapters.log_client import LogClient
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
@@ -70,7 +69,7 @@ class Side:
 
     async def compare(self, *others: ValidatorEntry) -> CommitmentsCompared:
         registry = Registry(network="test", validator=(self.entry, *others))
-        peers = LedgerPeers(self.validator.ledger, lambda: registry, LogClient(loopback()), self.key.hotkey)
+        peers = LedgerPeers(self.validator.ledger, lambda: registry, loopback(), self.key.hotkey)
         request = CompareCommitments(run=self.opened.run, at=T0)
         return await ActivityEnvironment().run(peers.compare_commitments, request)
 
