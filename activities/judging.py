@@ -19,10 +19,10 @@ from weather import metrics
 from weather.cases import GLOBAL
 from weather.day1_gate import Component, Gate, Place, gate, gather_evidence, judge_component
 from weather.faults import MinerFault, QualityControlFailed, tree
-from weather.faults.second_chances import effect_of
 from weather.fields import Field
 from weather.final_score import case_score
 from weather.score_spec import GATE, ScoreSpec
+from weather.second_chances import effect_of
 from weather.sums import field_sums
 
 

@@ -21,7 +21,7 @@ from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
 from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
-from weather.faults.second_chances import effect_of
+from weather.second_chances import effect_of
 
 MANIFEST_CODES = frozenset(
     {

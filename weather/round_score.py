@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Literal, NamedTuple, TypeVar
 
 from weather.cases import Case, CaseKey, case_set
-from weather.faults.second_chances import helped_by_rerun
 from weather.score_spec import Group, ScoreSpec
+from weather.second_chances import helped_by_rerun
 
 EVERY_CASE = CaseKey("*", -1, "*", -1, "*")
 Outcome = Literal["closed", "closed_partial", "void"]

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from activities.messages.status import Kind
 from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow
 from weather.faults import InternalError, tree
-from weather.faults.second_chances import second_chance
+from weather.second_chances import second_chance
 
 CODES = tree()
 EVIDENCE = ("status", "state", "coverage", "detail", "found", "expected", "reference", "rule")

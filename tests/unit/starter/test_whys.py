@@ -16,7 +16,7 @@ from protocol.round_backend import State
 from starter.commands.whys import JOBS, OUTBOX, PUBLICATIONS, RESPONSES, RUNS, UNSCORED, of_code, of_row, of_run
 from tests.activities.ledger.builders import OPENED, RUN, T0
 from weather.faults import tree
-from weather.faults.second_chances import TABLE
+from weather.second_chances import TABLE
 
 ROOTS = {"Fault", "MinerFault", "PolicyRefusal", "SourceFault", "PlatformFault"}
 DONE = {"complete", "completed", "confirmed", "stored"}

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weather.cases import CaseKey, case_set
-from weather.faults.second_chances import TABLE
 from weather.round_score import EVERY_CASE, FaultScope, RunRecord, decide_close
 from weather.score_spec import load_rules
+from weather.second_chances import TABLE
 from weather.weights.policies import ParetoSubsets, Proportional, WinnerTakesAll, shares
 from weather.weights.window import RoundState, Standing, Window
 

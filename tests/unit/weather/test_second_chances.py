@@ -1,7 +1,8 @@
 """The taxonomy of faults as data: closed, and fair."""
 
+from weather import faults
 from weather.faults import Fault, MinerFault, PlatformFault, PolicyRefusal, SourceFault, tree
-from weather.faults.second_chances import TABLE, effect_of, second_chance
+from weather.second_chances import TABLE, effect_of, second_chance
 
 CARRIED_BY_NONE = """ConfigurationInvalid PrerequisiteMissing InterventionRefused LedgerConflict ChildStillOpen
 SinkUnavailable RunTerminated NothingToPublish WeightsNotPublished"""
@@ -34,3 +35,7 @@ def test_what_nothing_can_help_is_not_tried_again():
     for row in TABLE:
         if row.automatic == "nothing" and "rerun" in row.verbs:
             assert not any(tree()[code].retryable for code in row.codes)
+
+
+def test_each_class_of_the_tree_stands_under_its_own_name():
+    assert {name: getattr(faults, name) for name in tree()} == tree()
