@@ -61,7 +61,7 @@ class LedgerAuditRecords:
         loss = _Loss(request, self._store, self._catalog) if request.faults else None
         with self._ledger.begin() as session:
             runs.changed_run(session, request.run.run_id)
-            row, _ = insert_if_absent(session, _row(request), ())
+            row, _ = insert_if_absent(session, _row(request))
             lost = self._settle(session, request, loss) if loss and row.outcome == "failed" else []
         instruments.FAULTS_RECORDED.tally(lost, "code", "cause")
         return AuditRecorded.model_validate({"outcome": row.outcome, "settled": len(lost)})

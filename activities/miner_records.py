@@ -14,8 +14,9 @@ from activities.messages.miner import (
     SettleMiner,
 )
 from adapters import instruments
-from adapters.ledger import absence, commitments, facts, responses, runs
+from adapters.ledger import commitments, facts, responses, runs
 from adapters.ledger.engine import Ledger
+from adapters.ledger.tables.commitments import LastWordRow
 from adapters.ledger.transitions import RESPONSE_RANKS
 from adapters.ledger.values import FaultRecord, ReceivedCommitment, ResponseStep
 from adapters.object_store import ObjectStore
@@ -81,9 +82,9 @@ class LedgerMinerRecords:
     @activity.defn
     def record_last_word(self, request: LastWord) -> None:
         """Keep what proves, or does not prove, that a miner is absent."""
-        word = absence.Word(request.at, request.fault.code, request.fault.cause)
+        word, fault = {"run_id": request.run_id, "hotkey": request.hotkey, "at": request.at}, request.fault
         with self._ledger.begin() as session:
-            absence.record_last_word(session, request.run_id, request.hotkey, word)
+            session.merge(LastWordRow(**word, code=fault.code, cause=fault.cause))
 
     @activity.defn
     def settle_miner(self, request: SettleMiner) -> None:

@@ -116,7 +116,7 @@ class Jobs(Database):
     def keep_receipt(self, job_id: str, validator: str, answer: str) -> None:
         """The first one of a validator stands."""
         with self.begin() as session:
-            insert_if_absent(session, Receipt(job_id, validator, answer), ())
+            insert_if_absent(session, Receipt(job_id, validator, answer))
 
     def receipt(self, job_id: str, validator: str) -> str | None:
         with self.begin() as session:

@@ -68,7 +68,7 @@ def watch_log(validator: str, receipt: CommitmentAnswer, premises: Premises) -> 
     of_validator = (SeenHead.validator == validator) & (SeenHead.state == "new")
     with premises.jobs.begin() as session:
         key = validator, head.tree_head.tree_size, head.tree_head.root_hash
-        insert_if_absent(session, SeenHead(*key, head), ())
+        insert_if_absent(session, SeenHead(*key, head))
         new = session.scalars(select(SeenHead).where(of_validator).order_by(SeenHead.tree_size)).all()
     for seen in new:
         try:
@@ -89,7 +89,7 @@ def _compare(seen: SeenHead, premises: Premises) -> None:
         seen.state = "broken" if broken else "proved"
         if broken:
             found = Conviction(seen.validator, older, newer, broken, list(proof), premises.clock.now())
-            insert_if_absent(session, found, ())
+            insert_if_absent(session, found)
     if broken:
         sizes = _size(older), _size(newer)
         log.critical("validator %s is convicted: %s of %d and %d leaves", seen.validator, broken, *sizes)

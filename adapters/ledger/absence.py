@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -23,14 +22,6 @@ WATCHED = timedelta(minutes=5)
 KEPT = timedelta(days=1)
 
 
-class Word(NamedTuple):
-    """What the last exchange with a miner said, and whose fault it was."""
-
-    at: datetime
-    code: str
-    cause: str
-
-
 def mark_ingress(session: Session, at: datetime) -> None:
     """Tell that the HTTP side is up; marks of long ago are dropped."""
     session.execute(delete(IngressMarkRow).where(IngressMarkRow.at < at - KEPT))
@@ -42,11 +33,6 @@ def ingress_was_up(session: Session, begin: datetime, end: datetime) -> bool:
     chosen = select(IngressMarkRow.at).where(IngressMarkRow.at.between(begin, end)).order_by(IngressMarkRow.at)
     instants = [begin, *session.scalars(chosen), end]
     return all(later - earlier <= LONGEST_GAP for earlier, later in pairwise(instants))
-
-
-def record_last_word(session: Session, run_id: str, hotkey: str, word: Word) -> None:
-    """Keep the latest word of a miner."""
-    session.merge(LastWordRow(run_id=run_id, hotkey=hotkey, **word._asdict()))
 
 
 def unproved(session: Session, run_id: str, since: datetime) -> list[str]:

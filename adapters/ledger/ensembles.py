@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger.commitments import leaf_order
-from adapters.ledger.rows import absent, insert_if_absent
+from adapters.ledger.rows import insert_absent, insert_if_absent
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow, ScoreFactRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
@@ -73,8 +73,7 @@ def record_ensemble(session: Session, ensemble: EnsembleForecastRow, members: Ma
         }
         for variable, member in chosen
     ]
-    if weights:
-        session.connection().execute(absent(session, HistoricalWeightRow), weights)
+    insert_absent(session, HistoricalWeightRow, weights)
 
 
 def _earlier_runs(session: Session, run: ForecastRunRow) -> list[str]:

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy.orm import Session
 
-from adapters.ledger.rows import absent
+from adapters.ledger.rows import insert_absent
 from adapters.ledger.tables.runs import EventRow, ForecastRunRow
 
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:barograph:event:1")
@@ -41,4 +41,4 @@ def put_event(session: Session, validator: str, workflow_id: str, change: Change
         "time": change.at,
         "data": {"run": workflow_id} | change.data,
     }
-    session.connection().execute(absent(session, EventRow), event)
+    insert_absent(session, EventRow, [event])

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, inspect, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from adapters.ledger.roster import roster_of
-from adapters.ledger.rows import absent
+from adapters.ledger.rows import insert_absent
 from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
 from adapters.ledger.values import FaultRecord, ScoreFact
 from protocol.facts import Scored, fact_document, fault_document
@@ -75,7 +75,7 @@ def _record(session: Session, kind: Kind, values: Sequence[V], document: Callabl
     if not digests:
         return
     rows = [_columns(value) | {"digest": digest} for digest, value in sorted(digests.items())]
-    session.connection().execute(absent(session, kind), rows)
+    insert_absent(session, kind, rows)
     runs, leads = {value.run_id for value in values}, {value.lead_hours for value in values}
     chosen = select(kind.digest).where(kind.run_id.in_(runs), kind.lead_hours.in_(leads))
     for digest in digests.keys() - set(session.scalars(chosen)):

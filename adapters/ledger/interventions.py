@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import facts, responses, runs
+from adapters.ledger.audits import committed_in_time
 from adapters.ledger.events import Change, record_event
 from adapters.ledger.log import append_leaf
 from adapters.ledger.rows import rows_of
-from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow, InterventionRow, MinerResponseRow, RosterRow, ScoringJobRow
 from adapters.ledger.transitions import JOB, RERUN
 from adapters.ledger.values import FaultRecord, ResponseStep
@@ -82,8 +82,7 @@ def act(session: Session, run: ForecastRunRow, row: InterventionRow, done: Effec
 
 
 def _miners(session: Session, run: ForecastRunRow, known: list[InterventionRow]) -> dict[str, MinerState]:
-    chosen = select(CommitmentRow.hotkey, CommitmentRow.received_at).where(CommitmentRow.run_id == run.run_id)
-    in_time = {hotkey for hotkey, at in session.execute(chosen) if run.commit_deadline and at <= run.commit_deadline}
+    in_time = {one.hotkey for one in committed_in_time(session, run.run_id)}
     again = {row.answer["hotkey"] for row in known if row.answer["commitment"]}
     status = {row.hotkey: row.status for row in rows_of(session, MinerResponseRow, run.run_id)}
 

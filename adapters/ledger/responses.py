@@ -18,7 +18,6 @@ EVENTS = {
     "failed_manifest_verification": "forecast.rejected",
     "verification_error": "forecast.rejected",
 }
-EVIDENCE = ("code", "detail", "found", "expected")
 
 
 def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
@@ -38,8 +37,7 @@ def advance_response(session: Session, step: ResponseStep) -> MinerResponseRow:
     if row is None:
         row = MinerResponseRow(run_id=step.run_id, hotkey=step.hotkey, status_ordinal=0)
         session.add(row)
-    _write(row, step)
-    _report(session, run, row.status_ordinal, step)
+    _write(session, run, row, step)
     session.flush()
     return row
 
@@ -48,8 +46,7 @@ def verify_again(session: Session, step: ResponseStep) -> None:
     """Take a failed row back to its verification, as only an operator may."""
     run, row = changed_run(session, step.run_id), session.get_one(MinerResponseRow, (step.run_id, step.hotkey))
     transitions.require(transitions.RERUN, f"miner {step.hotkey}", row.status, step.to)
-    _write(row, step)
-    _report(session, run, row.status_ordinal, step)
+    _write(session, run, row, step)
 
 
 def _writes(status: str, to: str) -> bool:
@@ -57,18 +54,11 @@ def _writes(status: str, to: str) -> bool:
     return ranks[to] > ranks[status] or to in transitions.RESPONSE[status] - transitions.RERUN.get(status, set())
 
 
-def _write(row: MinerResponseRow, step: ResponseStep) -> None:
+def _write(session: Session, run: ForecastRunRow, row: MinerResponseRow, step: ResponseStep) -> None:
     row.status, row.status_ordinal, row.updated_at = step.to, row.status_ordinal + 1, step.at
-    for name in EVIDENCE:
-        setattr(row, name, getattr(step, name))
+    row.code, row.detail, row.found, row.expected = step.code, step.detail, step.found, step.expected
     row.input_data_hash = step.input_data_hash or row.input_data_hash
     row.manifest_digest = step.manifest_digest or row.manifest_digest
-
-
-def _report(session: Session, run: ForecastRunRow, ordinal: int, step: ResponseStep) -> None:
-    data = {"miner": step.hotkey, "status": step.to}
-    if step.code:
-        data["code"] = step.code
-    kind = EVENTS.get(step.to, "run.status_changed")
-    subject = miner_workflow_id(step.run_id, step.hotkey)
-    record_event(session, run, Change(kind, subject, str(ordinal), step.at, data))
+    kind, subject = EVENTS.get(step.to, "run.status_changed"), miner_workflow_id(step.run_id, step.hotkey)
+    data = {"miner": step.hotkey, "status": step.to} | ({"code": step.code} if step.code else {})
+    record_event(session, run, Change(kind, subject, str(row.status_ordinal), step.at, data))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from adapters.ledger.rows import absent
+from adapters.ledger.rows import insert_absent
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, TombstoneRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRoundRow
 from adapters.object_store import Stored
@@ -54,8 +54,7 @@ def mark(session: Session, keys: tuple[str, str | None], unneeded: Collection[St
     names = [one.key for one in unneeded]
     session.execute(delete(TombstoneRow).where(_within(*keys), TombstoneRow.key.not_in(names)))
     rows = [{"key": one.key, "size_bytes": one.size_bytes, "marked_at": at} for one in unneeded]
-    if rows:
-        session.connection().execute(absent(session, TombstoneRow), rows)
+    insert_absent(session, TombstoneRow, rows)
 
 
 def due(session: Session, after: str, until: str | None, at: datetime) -> dict[str, int]:

@@ -39,7 +39,7 @@ def record_deregistered(session: Session, run_id: str, hotkey: str, at: datetime
     if session.get(RosterRow, (run_id, hotkey)) is None:
         return
     gone = RosterEventRow(run_id=run_id, hotkey=hotkey, kind="deregistered", at=at, block=block)
-    insert_if_absent(session, gone, ())
+    insert_if_absent(session, gone)
 
 
 def require_member(session: Session, run_id: str, hotkey: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Insert, inspect, select
+from sqlalchemy import inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -15,7 +15,7 @@ from weather.faults import LedgerConflict
 R = TypeVar("R", bound=Row)
 
 
-def insert_if_absent(session: Session, row: R, compared: Iterable[str]) -> tuple[R, bool]:
+def insert_if_absent(session: Session, row: R, compared: Iterable[str] = ()) -> tuple[R, bool]:
     """The stored row of this key, and whether it is this one.
 
     Args:
@@ -28,8 +28,7 @@ def insert_if_absent(session: Session, row: R, compared: Iterable[str]) -> tuple
     """
     kind = type(row)
     columns = {column.columns[0].name: getattr(row, column.key) for column in inspect(kind).column_attrs}
-    counting = absent(session, kind).execution_options(preserve_rowcount=True)
-    created = session.connection().execute(counting, columns).rowcount == 1
+    created = insert_absent(session, kind, [columns]) == 1
     stored = session.get_one(kind, inspect(kind).primary_key_from_instance(row), populate_existing=True)
     for name in compared:
         found, expected = getattr(stored, name), getattr(row, name)
@@ -38,10 +37,13 @@ def insert_if_absent(session: Session, row: R, compared: Iterable[str]) -> tuple
     return stored, created
 
 
-def absent(session: Session, kind: type[Row]) -> Insert:
-    """Inserts, by column name, what has a free key and passes over the rest."""
+def insert_absent(session: Session, kind: type[Row], rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert, by column name, the rows whose key is free; answers how many."""
+    if not rows:
+        return 0
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    return dialect.insert(kind.__table__).on_conflict_do_nothing()  # ty: ignore[invalid-argument-type]
+    absent = dialect.insert(kind.__table__).on_conflict_do_nothing()  # ty: ignore[invalid-argument-type]
+    return session.connection().execute(absent.execution_options(preserve_rowcount=True), rows).rowcount
 
 
 def locked(session: Session, kind: type[R], key: object) -> R | None:

@@ -25,7 +25,7 @@ def draw_secret(session: Session, key: PrivateKey, run_id: str) -> str:
     drawn, nonce = AuditSecret(secrets.token_bytes(SECRET_BYTES)), secrets.token_bytes(NONCE_BYTES)
     sealed = nonce + _cipher(key).encrypt(nonce, drawn.raw, _bound_to(run_id))
     row = SecretRow(run_id=run_id, purpose=AUDIT, sealed=sealed.hex(), digest=drawn.digest)
-    return insert_if_absent(session, row, ())[0].digest
+    return insert_if_absent(session, row)[0].digest
 
 
 def secret_of(session: Session, key: PrivateKey, run_id: str) -> AuditSecret | None:

@@ -186,7 +186,7 @@ def plan(session: Session, epoch: EpochKey, vector: WeightVectorRow, sinks: Iter
     for sink in sinks:
         row = WeightPublicationRow(network=epoch.network, epoch=epoch.epoch, sink=sink, state="planned", updated_at=at)
         row.input_digest = vector.input_digest
-        insert_if_absent(session, row, [])
+        insert_if_absent(session, row)
 
 
 def publication(session: Session, epoch: EpochKey, sink: str) -> WeightPublicationRow:
@@ -236,7 +236,7 @@ def miss(session: Session, epoch: EpochKey, sinks: Iterable[str], code: str, at:
     for sink in sinks:
         row = WeightPublicationRow(network=epoch.network, epoch=epoch.epoch, sink=sink, state="missed", code=code)
         row.updated_at = at
-        stored, _ = insert_if_absent(session, row, [])
+        stored, _ = insert_if_absent(session, row)
         if stored.state in UNDER_WAY:
             stored.state, stored.code, stored.updated_at = "missed", code, at
     _tell(session, epoch, "run.failed", "0", at, {"code": code, "cause": "platform"})
