@@ -23,18 +23,13 @@ from protocol.layout import load_layout
 from starter.ports import LOOPBACK, free_ports, require_free
 from starter.state_folder import StateFolder
 from starter.supervisor import Process
+from workers.modes import queues
 
 NAMESPACE = "default"
+NETWORK = "embedded"
 VALIDATOR = "validator"
 REQUESTS = "requests"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-_ACTIVITY = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-_HYBRID = (task_queues.ACQUIRE, task_queues.MINERS, task_queues.DOWNLOADS, task_queues.SCORE)
-POLLED = {
-    "control": ((task_queues.CONTROL, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW), (task_queues.CONTROL, _ACTIVITY)),
-    "hybrid": tuple((queue, _ACTIVITY) for queue in _HYBRID),
-    "publish": ((task_queues.PUBLISH, _ACTIVITY),),
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,6 @@ class EmbeddedStack:
     ports: Ports
     world: World
     miners: Sequence[MinerPlan]
-    network: str = "embedded"
     settings: Mapping[str, str] = field(default_factory=dict)
     durable: bool = True
     publishes: bool = False
@@ -95,6 +89,10 @@ class EmbeddedStack:
     @property
     def temporal_address(self) -> str:
         return f"{LOOPBACK}:{self.ports.temporal}"
+
+    @property
+    def archive_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports.archive}"
 
     @property
     def web_ui(self) -> str | None:
@@ -130,13 +128,13 @@ class EmbeddedStack:
     # long: one table of settings
     def environment(self, mode: str) -> dict[str, str]:
         """Of a worker, or of a client with mode `control`; only `control` knows the hotkey."""
-        root, archive = self.folder.root, f"http://{LOOPBACK}:{self.ports.archive}"
+        root, archive = self.folder.root, self.archive_url
         shared = {
             "TEMPORAL_ADDRESS": self.temporal_address,
             "TEMPORAL_NAMESPACE": NAMESPACE,
             "BAROGRAPH_WORKER_MODE": mode,
             "BAROGRAPH_METRICS_PORT": str(vars(self.ports).get(f"{mode}_metrics", "")),
-            "BAROGRAPH_NETWORK": self.network,
+            "BAROGRAPH_NETWORK": NETWORK,
             "BAROGRAPH_OBJECT_STORE": self.folder.object_store_url,
             "BAROGRAPH_REGISTRY_PATH": str(root / "registry.toml"),
             "BAROGRAPH_GRID": self.world.grid,
@@ -173,7 +171,7 @@ class EmbeddedStack:
     def _worker(self, mode: str) -> Process:
         async def ready(pid: int) -> None:
             client = await connect(self.temporal_address, NAMESPACE)
-            await temporal_server.wait_until_polled(client, POLLED[mode], pid)
+            await temporal_server.wait_until_polled(client, polled(mode), pid)
             if mode == "control":
                 await _listening(self.ports.validator)
 
@@ -205,10 +203,9 @@ class EmbeddedStack:
             }
             for miner in self.miners
         ]
-        return _toml({"network": self.network}, validator=[validator], miner=miners)
+        return _toml({"network": NETWORK}, validator=[validator], miner=miners)
 
     def _miners(self) -> str:
-        archive = f"http://{LOOPBACK}:{self.ports.archive}"
         host = {
             "port": self.ports.miners,
             "metrics_port": self.ports.miners_metrics,
@@ -216,9 +213,9 @@ class EmbeddedStack:
             "temporal_namespace": NAMESPACE,
             "data_dir": "miners",
             "registry": "registry.toml",
-            "gfs_base_url": archive,
+            "gfs_base_url": self.archive_url,
             "gfs_product": self.world.product,
-            "climatology_url": f"{archive}/climatology",
+            "climatology_url": f"{self.archive_url}/climatology",
             "extra_layouts": self.world.grid_folder,
             "planet_seed": self.world.seed,
         }
@@ -229,18 +226,24 @@ class EmbeddedStack:
         return _toml(host, miner=miners)
 
     def _archive(self) -> str:
-        folder = self.world.grid_folder
+        world = self.world
         settings = {
             "port": self.ports.archive,
-            "grid_name": self.world.grid,
-            "levels": load_layout(self.world.grid, folder).level_hectopascal,
-            "seed": self.world.seed,
-            "product": self.world.product,
-            "layouts": folder and str(folder),
-            "analyses": self.world.analyses and str(self.world.analyses),
-            "bits": self.world.bits,
+            "grid_name": world.grid,
+            "levels": load_layout(world.grid, world.grid_folder).level_hectopascal,
+            "seed": world.seed,
+            "product": world.product,
+            "layouts": world.grid_folder,
+            "analyses": world.analyses,
+            "bits": world.bits,
         }
-        return json.dumps(settings, indent=2)
+        return json.dumps(settings, indent=2, default=str)
+
+
+def polled(mode: str) -> list[tuple[str, TaskQueueType.ValueType]]:
+    """What a worker of the mode asks for work."""
+    activities = [(queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY) for queue in queues(mode)]
+    return activities + [(task_queues.CONTROL, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)] * (mode == "control")
 
 
 def _key_name(miner: MinerPlan) -> str:

@@ -69,13 +69,13 @@ async def _up(state: Path, stack_of: Callable[[StateFolder], EmbeddedStack], *, 
 def _settings_of(stack: EmbeddedStack) -> Settings:
     """Those that schedules need; the environment stays as it is, since processes that start later inherit it."""
     from starter.client import checked_settings
-    from starter.embedded import NAMESPACE
+    from starter.embedded import NAMESPACE, NETWORK
 
     return checked_settings(
         worker_mode="publish",
         temporal_address=stack.temporal_address,
         temporal_namespace=NAMESPACE,
-        network=stack.network,
+        network=NETWORK,
         object_store=stack.folder.object_store_url,
         ledger_url=stack.folder.ledger_url,
         weights_folder=stack.folder.root,

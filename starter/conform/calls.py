@@ -29,7 +29,6 @@ from protocol.tokens import SKEW
 from starter.conform.bench import FORECAST, KERCHUNK, RECEIPT, Bench
 from starter.conform.book import Broken, Check, Seen, require
 from starter.conform.forgeries import refusals
-from weather.faults import CommitmentSignatureInvalid, UrlRefused
 
 HEALTH_BYTES = 4096
 HEALTH_MEMBERS = {"status", "protocol", "hotkey", "network", "time"}
@@ -118,8 +117,7 @@ def _stage(answer: KerchunkAnswer) -> str:
 
 def _store_url(bench: Bench, answer: KerchunkCompleted) -> None:
     derived = store_url(bench.miner, bench.call.job_id)
-    if answer.zarr_store_url != derived:
-        raise UrlRefused("store URL", found=answer.zarr_store_url, expected=derived)
+    require(answer.zarr_store_url == derived, answer.zarr_store_url, derived)
 
 
 async def _same_commitment(bench: Bench, answer: KerchunkCompleted) -> None:
@@ -137,16 +135,13 @@ def _counts(bench: Bench, commitment: Commitment) -> None:
 
 
 def _signature(bench: Bench, answer: KerchunkCompleted, commitment: Commitment) -> None:
-    if not commitment.signed_by(bench.miner.hotkey, answer.signature):
-        raise CommitmentSignatureInvalid("signature does not verify", found=answer.signature)
+    require(commitment.signed_by(bench.miner.hotkey, answer.signature), answer.signature)
 
 
 async def _push_arrives(bench: Bench, _answer: KerchunkCompleted) -> None:
-    await bench.pushes.wait(bench.validator.options.push_seconds)
-    require(
-        bool(bench.pushes.statuses),
-        f"none within {bench.validator.options.push_seconds:.0f} s of the commitment that call 4 shows",
-    )
+    seconds = bench.validator.options.push_seconds
+    await bench.pushes.wait(seconds)
+    require(bool(bench.pushes.statuses), f"none within {seconds:.0f} s of the commitment that call 4 shows")
 
 
 def _push_accepted(bench: Bench) -> None:
@@ -195,12 +190,10 @@ FALSE_RECEIPTS = {
     "receipt.bad-signature": lambda bench, good: {"receipt_signature": good.tree_head_signature},
     "receipt.bad-proof": lambda bench, good: {"inclusion_proof": (*good.inclusion_proof, "0" * 64)},
 }
-HEALTH = (
+ASKED = (
     Check("health.fields", "2.6", "200: status ok, protocol barograph/1, hotkey, network, time, in 4 KiB", _health),
     Check("health.identity", "1", "The hotkey and network of the registry", _identity, ("health.fields",)),
     Check("health.clock", "1", "A clock within 30 s of ours", _clock, ("health.fields",)),
-)
-CALL_2 = (
     Check(FIRST, "1", "A signed 2xx, in 30 s", _forecast),
     Check(
         "request.new-202", "2.3", "202 for a new job", lambda bench, first: require(first[0] == 202, first[0]), (FIRST,)
@@ -209,21 +202,17 @@ CALL_2 = (
     Check("request.by-request-key", "1", "A request key speaks for its validator", _by_request_key, (FIRST,)),
     Check("request.conflict-409", "2.3", "A signed 409 JobConflict for another score spec", _conflict, (FIRST,)),
     *refusals("request", FORECAST, FIRST, lambda bench, first: bench.call.value),
-)
-CALL_4 = (
     Check("poll.unknown-job", "2.5", "not_found", _unknown_job, (FIRST,)),
     Check(SHOWN, "2.5", "Stages never go back; `completed` by the deadline", _stages, (FIRST,)),
     Check("poll.store-url", "5.1", "The registered base URL + /zarr/<job_id>/", _store_url, (SHOWN,)),
     Check("poll.same-commitment", "2.4", "The same commitment and its root each time", _same_commitment, (SHOWN,)),
     *refusals("poll", KERCHUNK, FIRST, lambda bench, first: {"job_id": bench.call.job_id}),
-)
-COMMITMENT = (
     Check(MEMBERS, "4.2", "Exactly its members", lambda _, answer: Commitment.parse(answer.commitment), (SHOWN,)),
     Check("commitment.binding", "4.2", "Bound to the call and the miner", _binding, (MEMBERS,)),
     Check("commitment.counts", "5.3", "Count and total that the layout can have", _counts, (MEMBERS,)),
     Check("commitment.signature", "4.2", "Signed by the hotkey", _signature, (SHOWN, MEMBERS)),
 )
-CALL_5 = (
+RECEIVED = (
     Check(RECEIPTED, "2.4", "200 `stored`, also again", _receipt_stored, BOUND),
     *(
         Check(name, "4.4", "422 BindingMismatch or 404 UnknownJob", partial(_false_receipt, change), (RECEIPTED,))
@@ -231,7 +220,7 @@ CALL_5 = (
     ),
     *refusals("receipt", RECEIPT, RECEIPTED, lambda bench, delivery: delivery.value),
 )
-CALL_3 = (
+PUSHED = (
     Check("push.arrives", "2.4", "A POST at the base URL that the miner's registry has", _push_arrives, (SHOWN,)),
     Check("push.accepted", "2.2", "Repeated after a 503, then taken: 201", _push_accepted, ("push.arrives",)),
     Check("push.same-as-shown", "2.4", "The commitment of call 4", _push_same, ("push.accepted", *BOUND)),

@@ -59,9 +59,7 @@ def listening(address: str) -> socket.socket:
 
 def plan(layout: Layout, *, push: bool) -> Iterator[Check]:
     """All checks in their order."""
-    yield from (*calls.HEALTH, *calls.CALL_2, *calls.CALL_4, *calls.COMMITMENT)
-    yield from calls.CALL_3 if push else ()
-    yield from (*calls.CALL_5, *stores.checks(layout))
+    yield from (*calls.ASKED, *(calls.PUSHED if push else ()), *calls.RECEIVED, *stores.checks(layout))
     yield from [calls.AT_THE_END] if push else ()
 
 

@@ -33,7 +33,7 @@ from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.views import run_counts
 from starter.client import failure_of
-from starter.embedded import Ports
+from starter.embedded import NETWORK, Ports
 from tests.activities.backend.conftest import served
 from tests.reference_backend import ReferenceBackend, Trouble
 from tests.stack import FINAL_LEADS, Stack, day1_pass, final_pass, running, schedules, seen
@@ -240,7 +240,7 @@ async def _publish(stack: Stack, run_id: str) -> None:
 
 
 async def _epoch(stack: Stack, number: int) -> None:
-    name = f"weights/{stack.embedded.network}/{number}"
+    name = f"weights/{NETWORK}/{number}"
     request = WeightsEpochInput(epoch=number)
     await stack.client.execute_workflow(WeightsEpoch.run, request, id=name, task_queue=task_queues.CONTROL)
 
@@ -252,7 +252,7 @@ async def _ended(stack: Stack, run_id: str, backend: ReferenceBackend) -> Ended:
         told, digest = sorted(map(tuple, leaves)), ledger_digest(session, run_id)
     with backend.connected() as connection:
         deliveries = dict(connection.execute("SELECT path, deliveries FROM resources"))
-    file = stack.embedded.folder.root / "weights" / f"{stack.embedded.network}.jsonl"
+    file = stack.embedded.folder.root / "weights" / f"{NETWORK}.jsonl"
     return Ended(
         digest=digest,
         outcome=run.outcome,

@@ -21,7 +21,7 @@ from activities import task_queues
 from adapters import temporal_server
 from adapters.temporal_client import connect
 from starter.client import CLIENT_FILE
-from starter.embedded import NAMESPACE, POLLED, EmbeddedStack, MinerPlan, Ports, World
+from starter.embedded import NAMESPACE, EmbeddedStack, MinerPlan, Ports, World, polled
 from starter.state_folder import open_state_folder
 from starter.supervisor import supervise
 from tests.workflows.conftest import workers
@@ -159,7 +159,7 @@ async def test_workers_and_miners_end_in_order_and_log_json_lines(stack: Embedde
         await barograph.start("worker", "--mode", "control", state=False, **stack.environment("control")),
         await barograph.start("miners", "serve", "--config", config, state=False),
     ]
-    await temporal_server.wait_until_polled(client, POLLED["control"], serving[0].pid)
+    await temporal_server.wait_until_polled(client, polled("control"), serving[0].pid)
     await temporal_server.wait_until_polled(client, INFERENCE, serving[1].pid)
     for process in serving:
         process.terminate()
