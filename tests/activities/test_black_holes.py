@@ -14,7 +14,7 @@ import pytest
 from adapters.clock import Clock
 from adapters.gfs_archive import archive_client
 from adapters.http_answers import Ask, Verdict, send
-from adapters.log_client import TIMEOUT_SECONDS, LogClient, exchange
+from adapters.log_client import TIMEOUT_SECONDS, commitments, exchange
 from adapters.miner_client import MinerClient
 from adapters.round_backend import Answer, RoundBackend
 from adapters.sinks.http import HttpSink
@@ -80,7 +80,7 @@ async def download(url: str) -> None:
 
 
 async def read_log(url: str) -> None:
-    await LogClient(loopback()).commitments(url, RUN)
+    await commitments(loopback(), url, RUN)
 
 
 async def push(url: str) -> None:
