@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import attempts
-from activities.messages.outbox import DeliverOutbox, OutboxDelivered
+from activities.messages.run import DeliverOutbox, OutboxDelivered
 from activities.messages.scoring import FinishPass
 from adapters.catalog import Catalog
 from adapters.clock import Clock

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from temporalio import activity
 
-from activities.messages.audits import CommitmentsCompared, CompareCommitments
+from activities.messages.audits import CommitmentsCompared
+from activities.messages.run import RunStep
 from adapters import instruments, log_client
 from adapters.egress import Egress
 from adapters.ledger import commitments, facts, roster, runs
@@ -25,7 +26,7 @@ class LedgerPeers:
         self._ledger, self._registry, self._egress, self._hotkey = ledger, registry, egress, hotkey
 
     @activity.defn
-    async def compare_commitments(self, request: CompareCommitments) -> CommitmentsCompared:
+    async def compare_commitments(self, request: RunStep) -> CommitmentsCompared:
         """Record `Equivocation` for who committed to one forecast here and to another elsewhere."""
         others = [one for one in self._registry().validators if one.hotkey != self._hotkey]
         answers = await asyncio.gather(*(self._ask(one, request.run.run_id) for one in others))
@@ -40,7 +41,7 @@ class LedgerPeers:
             activity.logger.warning("validator %s is not compared with: %s", validator.name, silent)
             return None
 
-    def _record(self, request: CompareCommitments, sealed: dict[str, SealedCommitments]) -> tuple[str, ...]:
+    def _record(self, request: RunStep, sealed: dict[str, SealedCommitments]) -> tuple[str, ...]:
         run = request.run
         with self._ledger.begin() as session:
             runs.changed_run(session, run.run_id)
@@ -53,7 +54,7 @@ class LedgerPeers:
         return tuple(hotkeys)
 
 
-def _fault(request: CompareCommitments, hotkey: str, signed: list[ReceiptedCommitment]) -> FaultRecord:
+def _fault(request: RunStep, hotkey: str, signed: list[ReceiptedCommitment]) -> FaultRecord:
     first, second, *_ = signed
     return FaultRecord(
         run_id=request.run.run_id,

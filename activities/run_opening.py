@@ -10,15 +10,7 @@ from temporalio import activity
 
 from activities import documents, outbox
 from activities.messages.base import Purpose
-from activities.messages.run import (
-    CommitWindow,
-    ForecastRunInput,
-    FreezeRoster,
-    OpenCommitWindow,
-    Roster,
-    RosterMiner,
-    Run,
-)
+from activities.messages.run import CommitWindow, ForecastRunInput, OpenCommitWindow, Roster, RosterMiner, Run
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
@@ -100,13 +92,13 @@ class LedgerRunOpening:
             return Run.model_validate(row.config | {"held_by": row.held_by})
 
     @activity.defn
-    def freeze_roster(self, request: FreezeRoster) -> Roster:
+    def freeze_roster(self, request: Run) -> Roster:
         """Read the registry once, and look up what is behind its names; again: the first roster."""
         admitted = self._admitted()
         with self._ledger.begin() as session:
-            if runs.changed_run(session, request.run.run_id).roster_digest is None:
-                facts.record_faults(session, [self._excluded(request.run, entry) for entry in admitted.excluded])
-            entries = tuple(roster.freeze_roster(session, request.run.run_id, admitted.entries, admitted.digest))
+            if runs.changed_run(session, request.run_id).roster_digest is None:
+                facts.record_faults(session, [self._excluded(request, entry) for entry in admitted.excluded])
+            entries = tuple(roster.freeze_roster(session, request.run_id, admitted.entries, admitted.digest))
         frozen = Admitted(entries, ())
         return Roster(
             entries=documents.put(self._store, frozen.document),

@@ -13,14 +13,12 @@ from activities.messages.run import (
     AbsenceSettled,
     AdvanceRun,
     Aggregated,
-    AggregateRun,
-    CancelRun,
     CloseRun,
     Deregistered,
     ForecastRunResult,
     Sealed,
-    SealRun,
     SettleAbsence,
+    Step,
 )
 from activities.run_opening import RunDefaults
 from adapters import instruments
@@ -78,7 +76,7 @@ class LedgerRunRecords:
             return AbsenceSettled(proved=False, moved_to=moved)
 
     @activity.defn
-    def seal_run(self, request: SealRun) -> Sealed:
+    def seal_run(self, request: Step) -> Sealed:
         """Close the commit window, with the secret of its audits; later commitments are refused."""
         with self._ledger.begin() as session:
             run = runs.reach_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
@@ -103,7 +101,7 @@ class LedgerRunRecords:
         return Sealed(commitments=documents.put_model(self._store, sealed), accepted=len(accepted))
 
     @activity.defn
-    def cancel_run(self, request: CancelRun) -> None:
+    def cancel_run(self, request: Step) -> None:
         """Tell that the run was cancelled; a restart adopts what is recorded."""
         with self._ledger.begin() as session:
             runs.record_cancelled(session, request.run_id, request.at)
@@ -116,7 +114,7 @@ class LedgerRunRecords:
             roster.record_deregistered(session, request.run_id, gone.hotkey, gone.at, gone.block)
 
     @activity.defn
-    def aggregate_run(self, request: AggregateRun) -> Aggregated:
+    def aggregate_run(self, request: Step) -> Aggregated:
         """Decide coverage from the facts, and project whether the final scoring is complete."""
         with attempts.beating_thread(), self._ledger.begin() as session:
             run = runs.changed_run(session, request.run_id)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from temporalio.common import RetryPolicy
 
-from activities.messages import audits, inference, miner, operator, outbox, retention, run, scoring, weights
+from activities.messages import audits, inference, miner, operator, retention, run, scoring, weights
 from activities.messages.base import Ref
 from activities.task_queues import ACQUIRE, CONTROL, DOWNLOADS, INFERENCE, MINERS, PUBLISH, SCORE
 
@@ -80,14 +80,14 @@ DECIDE = _long(CONTROL, 5, 24, LEDGER)
 REMOVE = _long(CONTROL, 10, 20, LEDGER)
 
 OPEN_RUN = Signature("open_run", run.ForecastRunInput, run.Run, RECORD)
-FREEZE_ROSTER = Signature("freeze_roster", run.FreezeRoster, run.Roster, RECORD)
+FREEZE_ROSTER = Signature("freeze_roster", run.Run, run.Roster, RECORD)
 OPEN_COMMIT_WINDOW = Signature("open_commit_window", run.OpenCommitWindow, run.CommitWindow, RECORD)
 ADVANCE_RUN = Signature("advance_run", run.AdvanceRun, NoneType, RECORD)
 SETTLE_ABSENCE = Signature("settle_absence", run.SettleAbsence, run.AbsenceSettled, SETTLE)
-SEAL_RUN = Signature("seal_run", run.SealRun, run.Sealed, SETTLE)
-CANCEL_RUN = Signature("cancel_run", run.CancelRun, NoneType, RECORD)
+SEAL_RUN = Signature("seal_run", run.Step, run.Sealed, SETTLE)
+CANCEL_RUN = Signature("cancel_run", run.Step, NoneType, RECORD)
 RECORD_DEREGISTERED = Signature("record_deregistered", run.Deregistered, NoneType, RECORD)
-AGGREGATE_RUN = Signature("aggregate_run", run.AggregateRun, run.Aggregated, DECIDE)
+AGGREGATE_RUN = Signature("aggregate_run", run.Step, run.Aggregated, DECIDE)
 CLOSE_RUN = Signature("close_run", run.CloseRun, run.ForecastRunResult, DECIDE)
 ANNOUNCE = Signature("announce", run.Announce, NoneType, TELL)
 ADOPT_CHILD = Signature("adopt_child", run.AdoptChild, run.Adopted, RECORD)
@@ -106,7 +106,7 @@ RECORD_ENSEMBLE = Signature("record_ensemble", scoring.RecordEnsemble, NoneType,
 
 TAKE_AUDITS = Signature("take_audits", audits.TakeAudits, audits.AuditsDue, SETTLE)
 RECORD_AUDITS = Signature("record_audits", audits.RecordAudit, audits.AuditRecorded, SETTLE)
-COMPARE_COMMITMENTS = Signature("compare_commitments", audits.CompareCommitments, audits.CommitmentsCompared, TELL)
+COMPARE_COMMITMENTS = Signature("compare_commitments", run.RunStep, audits.CommitmentsCompared, TELL)
 
 OPEN_EPOCH = Signature("open_epoch", weights.WeightsEpochInput, weights.Epoch, RECORD)
 SETTLE_OVERDUE = Signature("settle_overdue", weights.EpochStep, weights.OverdueSettled, COUNT)
@@ -138,9 +138,7 @@ SCORE_ENTRANTS = Signature("score_entrants", scoring.ScoreEntrants, scoring.Part
 COMPARE_MINERS = Signature("compare_miners", scoring.ScoreMiners, Ref, _long(SCORE, 60, 24, CPU))
 BUILD_ENSEMBLE = Signature("build_ensemble", scoring.BuildEnsemble, scoring.EnsembleBuilt, _long(SCORE, 30, 24, CPU))
 
-DELIVER_OUTBOX = Signature(
-    "deliver_outbox", outbox.DeliverOutbox, outbox.OutboxDelivered, _long(PUBLISH, 10, 31 * 24, SINK)
-)
+DELIVER_OUTBOX = Signature("deliver_outbox", run.DeliverOutbox, run.OutboxDelivered, _long(PUBLISH, 10, 31 * 24, SINK))
 PUBLISH_WEIGHTS = Signature("publish_weights", weights.PublishWeights, weights.Publication, _long(PUBLISH, 3, 2, SINK))
 CONFIRM_WEIGHTS = Signature(
     "confirm_weights", weights.PublishWeights, weights.Publication, _short(PUBLISH, 60, READ_BACK)

@@ -10,26 +10,24 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities import signatures
-from activities.messages.audits import CompareCommitments, RetentionAuditResult
+from activities.messages.audits import RetentionAuditResult
 from activities.messages.base import FaultNote, Instant
 from activities.messages.miner import MinerForecastResult
-from activities.messages.outbox import DeliverOutbox
 from activities.messages.run import (
     AdvanceRun,
-    AggregateRun,
     Announce,
-    CancelRun,
     CloseRun,
+    DeliverOutbox,
     ForecastRunInput,
     ForecastRunResult,
-    FreezeRoster,
     Inputs,
     OpenCommitWindow,
     Roster,
     Run,
+    RunStep,
     Sealed,
-    SealRun,
     SettleAbsence,
+    Step,
 )
 from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
@@ -110,7 +108,7 @@ class ForecastRun(OperatedRun):
         return run
 
     async def _freeze_roster(self, run: Run) -> Roster:
-        return await perform(signatures.FREEZE_ROSTER, FreezeRoster(run=run), "freeze the roster")
+        return await perform(signatures.FREEZE_ROSTER, run, "freeze the roster")
 
     async def _fetch_inputs(self, run: Run) -> Inputs:
         give_up = run.valid_time(max(run.final_lead_hours)) if run.purpose == "live" else run.close_by
@@ -155,7 +153,7 @@ class ForecastRun(OperatedRun):
             await self._announce(opened, "announce the moved deadline", moved_to=deadline)
 
     async def _seal(self, opened: OpenedRun) -> None:
-        asked = SealRun(run_id=opened.run.run_id, at=workflow.now())
+        asked = Step(run_id=opened.run.run_id, at=workflow.now())
         sealed = await perform(signatures.SEAL_RUN, asked, "seal the run")
         self._progress = self._progress.model_copy(update={"committed": sealed.accepted})
         await self._announce(opened, "announce the seal", sealed=sealed)
@@ -173,7 +171,7 @@ class ForecastRun(OperatedRun):
 
     async def _compare(self, run: Run) -> None:
         """Who committed to another forecast elsewhere; a validator that is silent is asked again at the close."""
-        asked = CompareCommitments(run=run, at=workflow.now())
+        asked = RunStep(run=run, at=workflow.now())
         await perform(signatures.COMPARE_COMMITMENTS, asked, "compare with other validators")
 
     def _tell(self, run: Run) -> None:
@@ -232,7 +230,7 @@ class ForecastRun(OperatedRun):
             await self._released()
             await passes.finished()
             obeyed = len(self._obeyed)
-            asked = AggregateRun(run_id=run.run_id, at=workflow.now())
+            asked = Step(run_id=run.run_id, at=workflow.now())
             aggregated = await perform(signatures.AGGREGATE_RUN, asked, "aggregate the run")
             doubt = aggregated.doubt or (f"coverage {aggregated.coverage}" if aggregated.outcome == "void" else None)
             give_up = run.close_by if aggregated.doubt else second_chance
@@ -253,7 +251,7 @@ class ForecastRun(OperatedRun):
         return result
 
     async def _cancelled(self, run: Run) -> None:
-        gone = CancelRun(run_id=run.run_id, at=workflow.now())
+        gone = Step(run_id=run.run_id, at=workflow.now())
         await perform(signatures.CANCEL_RUN, gone, "tell of the cancellation")
 
     async def _advance(self, run: Run, to: str, reason: str) -> None:

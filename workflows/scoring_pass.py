@@ -90,7 +90,7 @@ class ScoringPass(Explained):
         if scoring.pass_name == "day1_qc" and len(self._scored) >= FEWEST_MINERS:
             await self._compare(scoring)
         if built := await add_ensemble(scoring, self._scored):
-            self._parts.append(PartScored(part=built.part, facts=built.facts, faults=0))
+            self._parts.append(built)
 
     async def _compare(self, scoring: Scoring) -> None:
         """The fields of day 1 side by side; if it fails there is no evidence of near copies, and nobody is accused."""
@@ -143,9 +143,8 @@ class ScoringPass(Explained):
     async def _round(self, miners: Sequence[VerifiedMiner], scoring: Scoring, *, last: bool) -> list[VerifiedMiner]:
         """One round of transfers; scores who is complete and answers who may yet come."""
         fetched = await asyncio.gather(*(self._fetch(miner, last) for miner in miners))
-        ready = [ChunkMiner(hotkey=f.hotkey, objects=f.objects) for f in fetched if f.final]
-        if ready:
-            await self._score(tuple(ready), scoring)
+        if ready := tuple(ChunkMiner(hotkey=f.hotkey, objects=f.objects) for f in fetched if f.final):
+            await self._score(ready, scoring)
         return [miner for miner, f in zip(miners, fetched, strict=True) if not f.final]
 
     async def _fetch(self, miner: VerifiedMiner, last: bool) -> LeadFetched:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, Ref
-from activities.messages.run import Run
+from activities.messages.run import Run, RunStep
 
 
 class AuditKey(Message):
@@ -41,11 +41,9 @@ class RetentionAuditInput(Message):
     failed: int = 0
 
 
-class TakeAudits(Message):
+class TakeAudits(RunStep):
     """Asks what is due; `open` are those that were taken and are not recorded yet."""
 
-    run: Run
-    at: Instant
     open: tuple[AuditKey, ...] = ()
 
 
@@ -79,12 +77,10 @@ class ObjectsAudited(Message):
     final: bool = True
 
 
-class RecordAudit(Message):
+class RecordAudit(RunStep):
     """How an audit ended; `void` is a fault of ours, for which nobody pays."""
 
-    run: Run
     audit: Audit
-    at: Instant
     faults: tuple[ObjectNote, ...] = ()
     void: FaultNote | None = None
 
@@ -97,17 +93,8 @@ class AuditRecorded(Message):
 
 
 class RetentionAuditResult(Message):
-    """Counts of a run's audits."""
-
     done: int
     failed: int
-
-
-class CompareCommitments(Message):
-    """Asks to compare a sealed run with the other validators."""
-
-    run: Run
-    at: Instant
 
 
 class CommitmentsCompared(Message):

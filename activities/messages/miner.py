@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, Ref
-from activities.messages.run import Run
+from activities.messages.run import Run, Step
 
 Stage = Literal["received", "fetching", "inference", "writing", "error", "completed"]
 
@@ -61,18 +61,17 @@ class MinerAnswer(Message):
     fault: FaultNote | None = None
 
 
-class RecordAnswer(Message):
-    """Projects an answer to the ledger."""
+class MinerStep(Step):
+    """A step of one miner's part of a run."""
 
-    run_id: str
     hotkey: Hotkey
+
+
+class RecordAnswer(MinerStep):
     answer: MinerAnswer
-    at: Instant
 
 
 class RecordCommitment(Message):
-    """Stores a commitment that came by pull."""
-
     run_id: str
     hotkey: Hotkey
     commitment: Ref
@@ -85,12 +84,9 @@ class DeadlineMoved(Message):
     to: Instant
 
 
-class LastWord(Message):
+class LastWord(MinerStep):
     """What the last exchange before the deadline said of a miner without a commitment."""
 
-    run_id: str
-    hotkey: Hotkey
-    at: Instant
     fault: FaultNote
 
 
@@ -101,8 +97,6 @@ class MinerSealed(Message):
 
 
 class DeliverReceipt(Message):
-    """Sends the receipt of a pulled commitment."""
-
     target: MinerCall
     receipt: Ref
 
@@ -123,12 +117,7 @@ class ManifestVerified(Message):
     final: bool = True
 
 
-class SettleMiner(Message):
-    """Records how one miner's part of a run ended."""
-
-    run_id: str
-    hotkey: Hotkey
-    at: Instant
+class SettleMiner(MinerStep):
     generation: int = 1
     store: Ref | None = None
     fault: FaultNote | None = None

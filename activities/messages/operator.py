@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from activities.messages.base import Hotkey, Instant, Message
 from activities.messages.miner import CommitmentRecorded
-from activities.messages.run import Outcome, Run
+from activities.messages.run import Outcome, RunStep
 
 Verb = Literal["hold", "release", "rerun", "skip", "accept", "void"]
 
@@ -23,13 +23,11 @@ class Intervention(Message):
     dry_run: bool = False
 
 
-class Intervene(Message):
+class Intervene(RunStep):
     """Asks for a verb on a run; again with the same request id: the stored receipt."""
 
-    run: Run
     verb: Verb
     intervention: Intervention
-    at: Instant
 
 
 class BlastRadius(Message):

@@ -7,15 +7,20 @@ from datetime import date
 from activities.messages.base import Instant, Message
 
 
-class RetentionCursor(Message):
-    """How far the removal of a day has come; `horizon` is when the first object that is needed may have been put."""
+class RetentionResult(Message):
+    """`size_bytes` were removed, or would be; of the objects kept some are marked and wait for their days of grace."""
 
-    after: str = ""
-    horizon: Instant | None = None
     removed: int = 0
     kept: int = 0
     marked: int = 0
     size_bytes: int = 0
+
+
+class RetentionCursor(RetentionResult):
+    """How far the removal of a day has come; `horizon` is when the first object that is needed may have been put."""
+
+    after: str = ""
+    horizon: Instant | None = None
 
 
 class RetentionInput(Message):
@@ -61,16 +66,5 @@ class DeleteObjects(Message):
 
 
 class Deleted(Message):
-    """What was deleted."""
-
     objects: int
-    size_bytes: int
-
-
-class RetentionResult(Message):
-    """`size_bytes` were removed, or would be; of the objects kept some are marked and wait for their days of grace."""
-
-    removed: int
-    kept: int
-    marked: int
     size_bytes: int

@@ -14,8 +14,6 @@ Outcome = Literal["closed", "closed_partial", "void"]
 
 
 class CampaignRef(Message):
-    """The campaign that a hindcast belongs to."""
-
     name: str
 
 
@@ -96,15 +94,21 @@ class Inputs(Message):
     size_bytes: int
 
 
-class FreezeRoster(Message):
-    """Asks for the roster of a run."""
+class Step(Message):
+    """A step of a run, by its id; `at` is when the workflow takes it."""
+
+    run_id: str
+    at: Instant
+
+
+class RunStep(Message):
+    """A step that depends on how the run was opened."""
 
     run: Run
+    at: Instant
 
 
 class RosterMiner(Message):
-    """One miner of the roster, by identity and display name."""
-
     hotkey: Hotkey
     name: str
 
@@ -118,8 +122,6 @@ class Roster(Message):
 
 
 class OpenCommitWindow(Message):
-    """Asks for the call that goes to all miners."""
-
     run: Run
     inputs: Inputs
     roster_digest: Digest
@@ -134,29 +136,16 @@ class CommitWindow(Message):
     call: Ref | None = None
 
 
-class AdvanceRun(Message):
-    """A step of the run's status."""
-
-    run_id: str
+class AdvanceRun(Step):
     to: str
     reason: str
-    at: Instant
 
 
-class CancelRun(Message):
-    """Tells that a run's workflow is cancelled."""
-
-    run_id: str
-    at: Instant
-
-
-class SettleAbsence(Message):
+class SettleAbsence(RunStep):
     """Asks whether everybody without a commitment is proved absent."""
 
-    run: Run
     deadline: Instant
     moves: int
-    at: Instant
 
 
 class AbsenceSettled(Message):
@@ -164,13 +153,6 @@ class AbsenceSettled(Message):
 
     proved: bool
     moved_to: Instant | None = None
-
-
-class SealRun(Message):
-    """Ends the commit window of a run."""
-
-    run_id: str
-    at: Instant
 
 
 class Sealed(Message):
@@ -190,8 +172,6 @@ class Announce(Message):
 
 
 class AdoptChild(Message):
-    """Asks what became of a child that an earlier execution started."""
-
     workflow_id: str
 
 
@@ -210,17 +190,8 @@ class MinerDeregistered(Message):
 
 
 class Deregistered(Message):
-    """Asks to append what happened to a member of a roster."""
-
     run_id: str
     miner: MinerDeregistered
-
-
-class AggregateRun(Message):
-    """Asks what a run would be closed as, now that its passes have ended."""
-
-    run_id: str
-    at: Instant
 
 
 class Aggregated(Message):
@@ -231,11 +202,9 @@ class Aggregated(Message):
     doubt: str | None = None
 
 
-class CloseRun(Message):
-    """Asks to close a run; `void_reason` if it cannot be scored at all, `overdue` if its workflow is gone."""
+class CloseRun(Step):
+    """`void_reason` if it cannot be scored at all, `overdue` if its workflow is gone."""
 
-    run_id: str
-    at: Instant
     void_reason: str | None = None
     overdue: bool = False
     fault: FaultNote | None = None
@@ -267,3 +236,13 @@ class TriggerResult(Message):
 
     workflow_id: str
     joined: bool
+
+
+class DeliverOutbox(Message):
+    run_id: str
+
+
+class OutboxDelivered(Message):
+    """When the next row of an open run is due; none if nothing is left."""
+
+    next_at: Instant | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from activities.messages.base import Digest, FaultNote, Hotkey, Instant, Message, PassName, Ref, TruthVersion
-from activities.messages.run import Run
+from activities.messages.run import Run, RunStep, Step
 
 
 class VerifiedMiner(Message):
@@ -33,8 +33,6 @@ class MinersSettled(Message):
 
 
 class EnsureTruth(Message):
-    """Makes truth, climatology and references of a pass ready."""
-
     run: Run
     pass_name: PassName
     lead_hours: tuple[int, ...]
@@ -52,20 +50,14 @@ class TruthSet(Message):
 
 
 class TruthReady(Message):
-    """Everything that the leads of a pass are scored against."""
-
     sets: tuple[TruthSet, ...]
 
 
-class StartPass(Message):
-    """Projects that scoring was dispatched."""
-
-    run_id: str
+class StartPass(Step):
     pass_name: PassName
     lead_hours: int
     generation: int
     to: str
-    at: Instant
 
 
 class PassStarted(Message):
@@ -86,20 +78,18 @@ class FetchLead(Message):
     last_round: bool = False
 
 
-class LeadFetched(Message):
-    """Where the verified bytes of a miner are; `final` is false if another round may bring more."""
-
-    hotkey: Hotkey
-    objects: Ref
-    missing: int = 0
-    final: bool = True
-
-
 class ChunkMiner(Message):
     """A miner of a chunk and its verified bytes."""
 
     hotkey: Hotkey
     objects: Ref
+
+
+class LeadFetched(ChunkMiner):
+    """`final` is false if another round may bring more."""
+
+    missing: int = 0
+    final: bool = True
 
 
 class Scoring(Message):
@@ -112,8 +102,6 @@ class Scoring(Message):
 
 
 class ScoreMiners(Scoring):
-    """Scores a chunk of miners in one pass."""
-
     miners: tuple[ChunkMiner, ...]
 
 
@@ -130,6 +118,20 @@ class MembersWeighed(Message):
     hotkeys: tuple[Hotkey, ...] = ()
 
 
+class PartScored(Message):
+    """Facts and faults of a chunk, as one document."""
+
+    part: Ref
+    facts: int
+    faults: int = 0
+
+
+class EnsembleBuilt(PartScored):
+    """With the field set of the ensemble."""
+
+    fields: Ref
+
+
 class BuildEnsemble(Scoring):
     """Builds the ensembles of a pass out of verified bytes and scores them."""
 
@@ -137,53 +139,29 @@ class BuildEnsemble(Scoring):
     members: tuple[ChunkMiner, ...]
 
 
-class EnsembleBuilt(Message):
-    """Facts of the ensemble, as one document, and its field set."""
-
-    part: Ref
-    fields: Ref
-    facts: int
-
-
 class RecordEnsemble(Scoring):
-    """Writes what became of the ensembles of a pass."""
-
     weights: Ref
     built: EnsembleBuilt | None = None
     fault: FaultNote | None = None
     at: Instant
 
 
-class PartScored(Message):
-    """Facts and faults of a chunk, as one document."""
-
-    part: Ref
-    facts: int
-    faults: int
-
-
 class RecordScores(Message):
-    """Writes a scored part to the ledger."""
-
     run_id: str
     part: Ref
 
 
-class FinishPass(Message):
+class FinishPass(RunStep):
     """Ends a pass; `fault` voids all of its cases."""
 
-    run: Run
     pass_name: PassName
     lead_hours: int
     generation: int
-    at: Instant
     fault: FaultNote | None = None
     likeness: Ref | None = None
 
 
 class ScoringPassResult(Message):
-    """What a pass recorded."""
-
     pass_name: PassName
     lead_hours: int
     facts: int

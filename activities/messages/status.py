@@ -22,8 +22,6 @@ class Why(Message):
 
 
 class RunProgress(Message):
-    """Counts of one run."""
-
     asked: int = 0
     committed: int = 0
     verified: int = 0
@@ -33,8 +31,6 @@ class RunProgress(Message):
 
 
 class RunStatus(Message):
-    """Where a run stands."""
-
     run_id: str
     stage: str
     outcome: str | None = None

@@ -54,8 +54,6 @@ class OverdueSettled(Message):
 
 
 class RegistryCompared(Message):
-    """How many are registered, and how many signals went to open runs."""
-
     registered: int
     signals: int
 
@@ -84,8 +82,6 @@ class Vector(Message):
 
 
 class PublishWeights(EpochStep):
-    """Asks for the planned weights of the epoch in one sink."""
-
     sink: str
 
 
@@ -114,8 +110,6 @@ class WeightsEpochResult(Message):
 
 
 class WeightsStatus(Message):
-    """Where an epoch stands."""
-
     epoch: int | None = None
     stage: str
     head: int | None = None

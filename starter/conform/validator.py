@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from temporalio.client import Client
 
 from activities import documents, task_queues
-from activities.messages.run import CampaignRef, ForecastRunInput, FreezeRoster, OpenCommitWindow, Run
+from activities.messages.run import CampaignRef, ForecastRunInput, OpenCommitWindow, Run
 from activities.sources import CYCLE, kept_inputs
 from adapters.clock import Clock
 from adapters.egress import Egress
@@ -105,7 +105,7 @@ class Validator:
         run: Run = control["open_run"](ForecastRunInput(init_time=self.options.init_time, campaign=campaign))
         fetched = [await self._fetch(cycle) for cycle in (run.init_time, run.init_time - CYCLE)]
         inputs = kept_inputs(self.wiring.store, run.grid, fetched)
-        roster = control["freeze_roster"](FreezeRoster(run=run))
+        roster = control["freeze_roster"](run)
         opening = OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest)
         window = control["open_commit_window"](opening)
         (miner,) = documents.roster(self.wiring.store, roster.entries).values()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from activities import documents
 from activities.messages.base import Ref
-from activities.messages.run import CampaignRef, ForecastRunInput, SealRun
+from activities.messages.run import CampaignRef, ForecastRunInput, Step
 from activities.messages.scoring import ChunkMiner, FinishPass, ScoreMiners, StartPass, TruthReady, TruthSet
 from activities.scorer import FieldScorer
 from adapters.catalog import Catalog
@@ -83,7 +83,7 @@ def play(validator: Validator, world: World, decoder: ChunkDecoder) -> dict[str,
     chunk = tuple(commit(validator, opened, miner) for miner in miners)
     run_id, at = opened.run.run_id, opened.run.close_by
     job = {"pass_name": "day1_qc", "lead_hours": 0, "generation": 1, "at": at}
-    do(validator.runs.seal_run, SealRun(run_id=run_id, at=at))
+    do(validator.runs.seal_run, Step(run_id=run_id, at=at))
     for to in ("queued", "in_progress"):
         do(validator.scores.start_pass, StartPass.model_validate({"run_id": run_id, "to": to} | job))
     truth = TruthReady(sets=tuple(truth_set(validator, world, lead) for lead in LEADS))

@@ -13,11 +13,11 @@ from activities.messages.audits import (
     AuditRecorded,
     AuditsDue,
     CommitmentsCompared,
-    CompareCommitments,
     ObjectsAudited,
     RecordAudit,
     TakeAudits,
 )
+from activities.messages.run import RunStep
 from tests.workflows.script import DIGEST, Script
 
 OBJECTS = tuple(range(8))
@@ -59,7 +59,7 @@ class FakeAudits:
         return AuditRecorded.model_validate({"outcome": outcome, "settled": len(request.faults)})
 
     @activity.defn
-    async def compare_commitments(self, request: CompareCommitments) -> CommitmentsCompared:
+    async def compare_commitments(self, request: RunStep) -> CommitmentsCompared:
         self.script.play("compare_commitments", "", request)
         return CommitmentsCompared(validators=0, silent=0)
 

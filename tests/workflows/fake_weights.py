@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
-from activities.messages.outbox import DeliverOutbox, OutboxDelivered
+from activities.messages.run import DeliverOutbox, OutboxDelivered
 from activities.messages.weights import (
     ComputeVector,
     Epoch,

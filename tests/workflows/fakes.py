@@ -33,23 +33,20 @@ from activities.messages.run import (
     Adopted,
     AdvanceRun,
     Aggregated,
-    AggregateRun,
     Announce,
-    CancelRun,
     CloseRun,
     CommitWindow,
     Deregistered,
     ForecastRunInput,
     ForecastRunResult,
-    FreezeRoster,
     Inputs,
     OpenCommitWindow,
     Roster,
     RosterMiner,
     Run,
     Sealed,
-    SealRun,
     SettleAbsence,
+    Step,
 )
 from activities.messages.scoring import EnsureTruth, FetchLead, LeadFetched, TruthReady, TruthSet
 from protocol import names
@@ -86,7 +83,7 @@ class FakeRuns:
         )
 
     @activity.defn
-    async def freeze_roster(self, request: FreezeRoster) -> Roster:
+    async def freeze_roster(self, request: Run) -> Roster:
         self.script.play("freeze_roster", "", request)
         miners = tuple(RosterMiner(hotkey=hotkey, name=hotkey[:4]) for hotkey in self.script.hotkeys)
         return Roster(entries=REF, roster_digest=DIGEST, miners=miners)
@@ -114,12 +111,12 @@ class FakeRuns:
         return AbsenceSettled(proved=False, moved_to=moved)
 
     @activity.defn
-    async def seal_run(self, request: SealRun) -> Sealed:
+    async def seal_run(self, request: Step) -> Sealed:
         self.script.play("seal_run", "", request)
         return Sealed(commitments=REF, accepted=sum(1 for c in self.script.commitments.values() if c.in_time))
 
     @activity.defn
-    async def cancel_run(self, request: CancelRun) -> None:
+    async def cancel_run(self, request: Step) -> None:
         self.script.play("cancel_run", "", request)
 
     @activity.defn
@@ -127,7 +124,7 @@ class FakeRuns:
         self.script.play("record_deregistered", request.miner.hotkey, request)
 
     @activity.defn
-    async def aggregate_run(self, request: AggregateRun) -> Aggregated:
+    async def aggregate_run(self, request: Step) -> Aggregated:
         self.script.play("aggregate_run", "", request)
         outcome = self.script.outcomes.pop(0) if self.script.outcomes else "closed"
         doubt = self.script.doubts.pop(0) if self.script.doubts else None

@@ -20,7 +20,7 @@ from temporalio.worker import Worker
 from activities import task_queues
 from activities.audits import LedgerAuditRecords
 from activities.messages.audits import AuditObjects, ObjectsAudited, RetentionAuditInput, RetentionAuditResult
-from activities.messages.run import ForecastRunInput, Run, SealRun
+from activities.messages.run import ForecastRunInput, Run, Step
 from adapters.ledger import audits, log, responses, secrets
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
@@ -76,7 +76,7 @@ def sealed_run(ledger: Ledger, folder: Path, now: datetime) -> tuple[Validator, 
             responses.advance_response(session, step)
             verified = {"to": "verified_manifest_store_opened", "manifest_digest": STORE}
             responses.advance_response(session, step.model_copy(update=verified))
-    do(validator.runs.seal_run, SealRun(run_id=run_id, at=now))
+    do(validator.runs.seal_run, Step(run_id=run_id, at=now))
     return validator, opened
 
 

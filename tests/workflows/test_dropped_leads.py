@@ -17,7 +17,7 @@ from activities.audits import LedgerAuditRecords
 from activities.downloads import VerifiedDownloads
 from activities.faults import FaultInterceptor
 from activities.messages.audits import RetentionAuditInput, RetentionAuditResult
-from activities.messages.run import ForecastRunInput, SealRun
+from activities.messages.run import ForecastRunInput, Step
 from adapters.clock import Clock
 from adapters.forecast_reader import ForecastReader
 from adapters.ledger import facts, responses
@@ -104,7 +104,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         )
         with ledger.begin() as session:
             record_commitment(session, VALIDATOR, received)
-        do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=clock.now()))
+        do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=clock.now()))
         verified = await post.verified()
         with ledger.begin() as session:
             step = ResponseStep(run_id=opened.run.run_id, hotkey=MINER.hotkey, to="verifying_manifest", at=clock.now())

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages.outbox import DeliverOutbox
+from activities.messages.run import DeliverOutbox
 from activities.outbox import LedgerOutbox
 from adapters.ledger import outbox, runs
 from adapters.ledger.engine import Ledger

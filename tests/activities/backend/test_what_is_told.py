@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from activities.messages.base import FaultNote
-from activities.messages.run import AdvanceRun, CloseRun, SealRun
+from activities.messages.run import AdvanceRun, CloseRun, Step
 from activities.messages.scoring import FinishPass, StartPass
 from adapters.ledger import commitments
 from adapters.ledger.engine import Ledger
@@ -79,7 +79,7 @@ def seal(validator: Validator, opened: Opened) -> None:
     with validator.ledger.begin() as session:
         commitments.record_commitment(session, VALIDATOR, received)
     for _ in range(2):
-        do(validator.runs.seal_run, SealRun(run_id=RUN, at=opened.window.commit_deadline))
+        do(validator.runs.seal_run, Step(run_id=RUN, at=opened.window.commit_deadline))
 
 
 def finish(validator: Validator, opened: Opened, pass_name: Any, lead: int, fault: FaultNote | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from activities.messages.run import AdvanceRun, CloseRun, SealRun
+from activities.messages.run import AdvanceRun, CloseRun, Step
 from adapters.catalog import Catalog
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.values import ScoreFact
@@ -33,7 +33,7 @@ def play(folder: Path) -> JudgedRun:
             commit(validator, opened, key)
         run_id, at = opened.run.run_id, opened.window.commit_deadline + validator.defaults.seal_grace
         validator.record(fault(opened, CAROL.hotkey, "NoCommitment", "miner"))
-        do(validator.runs.seal_run, SealRun(run_id=run_id, at=at))
+        do(validator.runs.seal_run, Step(run_id=run_id, at=at))
         for to in ("initial_scoring_skipped", "final_scoring_triggered"):
             do(validator.runs.advance_run, AdvanceRun(run_id=run_id, to=to, reason="", at=at))
         audit(validator, opened)

@@ -21,7 +21,7 @@ from pcodec import ChunkConfig, standalone  # ty: ignore[missing-module-member] 
 from activities import documents
 from activities.messages.base import FaultNote, PassName, Ref
 from activities.messages.miner import RecordCommitment, SettleMiner
-from activities.messages.run import AdvanceRun, CampaignRef, CloseRun, SealRun
+from activities.messages.run import AdvanceRun, CampaignRef, CloseRun, Step
 from activities.messages.scoring import ChunkMiner, RecordScores, ScoreMiners, TruthReady, TruthSet
 from activities.scorer import FieldScorer
 from adapters.catalog import Catalog
@@ -90,7 +90,7 @@ def play(folder: Path) -> JudgedRun:
         run_id, at = opened.run.run_id, opened.window.commit_deadline + timedelta(minutes=2)
         declined = {"run_id": run_id, "hotkey": FRANK.hotkey, "at": at, "fault": DECLINED}
         do(validator.responses.settle_miner, SettleMiner.model_validate(declined))
-        do(validator.runs.seal_run, SealRun(run_id=run_id, at=at))
+        do(validator.runs.seal_run, Step(run_id=run_id, at=at))
         for to in ("initial_scoring_skipped", "final_scoring_triggered"):
             do(validator.runs.advance_run, AdvanceRun(run_id=run_id, to=to, reason="", at=at))
         score(validator, opened, "day1_qc", DAY1, stores)

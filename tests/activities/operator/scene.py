@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from activities.messages.operator import Intervene, Intervened, Verb
-from activities.messages.run import CloseRun, SealRun
+from activities.messages.run import CloseRun, Step
 from activities.messages.weights import ComputeVector, EpochStep, WeightsEpochInput
 from activities.operator import LedgerOperator
 from activities.weights import LedgerWeights, WeightsRules
@@ -62,7 +62,7 @@ class Scene:
         scene, at = cls(validator, opened), opened.window.commit_deadline
         for key in (ALICE, BOB):
             commit(validator, opened, key, at)
-        do(validator.runs.seal_run, SealRun(run_id=scene.run_id, at=at))
+        do(validator.runs.seal_run, Step(run_id=scene.run_id, at=at))
         ends = ("verified_manifest_store_opened", "failed_manifest_verification", "verification_error")
         with validator.ledger.begin() as session:
             for hotkey, end in zip(MINERS, ends, strict=True):

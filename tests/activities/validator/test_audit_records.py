@@ -11,7 +11,7 @@ from activities import documents
 from activities.audits import MOST_AT_ONCE, LedgerAuditRecords
 from activities.messages.audits import Audit, AuditKey, AuditRecorded, AuditsDue, ObjectNote, RecordAudit, TakeAudits
 from activities.messages.base import FaultNote
-from activities.messages.run import SealRun
+from activities.messages.run import Step
 from activities.messages.scoring import VerifiedMiner
 from adapters.forecast_reader import VerifiedManifest
 from adapters.ledger import audits, facts, log, responses, secrets
@@ -66,7 +66,7 @@ def verified(validator: Validator, opened: Opened, key: PrivateKey) -> VerifiedM
 
 
 def sealed(validator: Validator, opened: Opened) -> datetime:
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=opened.window.commit_deadline))
     with validator.ledger.read() as session:
         entry = log.entry_of(session, opened.run.run_id, "run_sealed")
     assert entry is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from activities.messages.base import FaultNote
-from activities.messages.run import AdvanceRun, AggregateRun, CloseRun, ForecastRunResult, SealRun
+from activities.messages.run import AdvanceRun, CloseRun, ForecastRunResult, Step
 from adapters.ledger import facts, runs, views
 from adapters.ledger.values import FaultRecord, ScoreFact
 from protocol.facts import facts_digest, faults_digest
@@ -31,7 +31,7 @@ GATE = {"pass_": "day1_qc", "variable": "gate", "level": 0}
 def opened(validator: Validator) -> Opened:
     """A run on all fields whose last pass is done."""
     opened = validator.open(LIVE.model_copy(update={"grid": "5p625"}))
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=opened.window.commit_deadline))
     for to in ("initial_scoring_skipped", "final_scoring_triggered"):
         do(validator.runs.advance_run, AdvanceRun(run_id=opened.run.run_id, to=to, reason="", at=T0))
     return opened
@@ -203,7 +203,7 @@ def in_doubt(validator: Validator, opened: Opened, score: float = 0.2 + 1e-8) ->
     for (variable, level, lead), value in ((usual, 0.2), (odd, score)):
         key = CaseKey("era5_final", lead, variable, level, "global")
         validator.record(fact(opened, BASELINE, key).model_copy(update={"score": value}))
-    at = AggregateRun(run_id=opened.run.run_id, at=CLOSED)
+    at = Step(run_id=opened.run.run_id, at=CLOSED)
     return do(validator.runs.aggregate_run, at).doubt
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from activities import documents
-from activities.messages.run import FreezeRoster, SealRun
+from activities.messages.run import Step
 from adapters.ledger.values import ReceivedCommitment
 from protocol.commitment import Commitment
 from tests.activities.validator.world import ALICE, BOB, LIVE, OPENED, VALIDATOR, Opened, Validator, do
@@ -29,7 +29,7 @@ def received(opened: Opened, root: str = "5" * 64) -> ReceivedCommitment:
 
 def test_a_run_has_no_call_before_its_window_is_open(validator: Validator, side: LedgerCommitments) -> None:
     assert side.call_of("forecast/2026-11-22T18Z") is None
-    do(validator.opening.freeze_roster, FreezeRoster(run=do(validator.opening.open_run, LIVE)))
+    do(validator.opening.freeze_roster, do(validator.opening.open_run, LIVE))
     assert side.call_of("forecast/2026-11-22T18Z") is None
 
 
@@ -45,7 +45,7 @@ def test_an_open_run_is_known_by_its_call_roster_and_deadline(validator: Validat
 
 def test_a_sealed_run_says_so_and_takes_nothing_more(validator: Validator, side: LedgerCommitments) -> None:
     opened = validator.open()
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=opened.window.commit_deadline))
     call = side.call_of(opened.run.run_id)
     assert call is not None and call.sealed
     with pytest.raises(CommitmentLate):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from activities.messages.run import CloseRun, Sealed, SealRun
+from activities.messages.run import CloseRun, Sealed, Step
 from adapters.ledger import log, secrets
 from adapters.ledger.tables.commitments import LogLeafRow, SecretRow
 from adapters.ledger.values import ReceivedCommitment
@@ -37,7 +37,7 @@ def commit(validator: Validator, opened: Opened, key: PrivateKey, late: timedelt
 def seal(validator: Validator, opened: Opened) -> Sealed:
     at = opened.window.commit_deadline + timedelta(minutes=1)
     validator.clock.advance(timedelta(milliseconds=1))
-    return do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=at))
+    return do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=at))
 
 
 def close(validator: Validator, opened: Opened) -> Any:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from activities.messages.run import SealRun
+from activities.messages.run import Step
 from adapters import log_client
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger
@@ -51,7 +51,7 @@ def commit(validator: Validator, opened: Opened, key: PrivateKey) -> CommitmentA
 
 def seal(validator: Validator, opened: Opened) -> None:
     at = opened.window.commit_deadline + timedelta(minutes=1)
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=at))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=at))
 
 
 def get(url: str, path: str, **query: Any) -> httpx.Response:

@@ -10,7 +10,7 @@ import pytest
 from activities import documents
 from activities.messages.base import FaultNote, Ref
 from activities.messages.miner import MinerAnswer, RecordAnswer, RecordCommitment, SettleMiner
-from activities.messages.run import SealRun
+from activities.messages.run import Step
 from adapters.ledger import facts
 from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.commitments import LogLeafRow
@@ -142,7 +142,7 @@ def test_a_commitment_after_the_deadline_is_stored_as_late(validator: Validator,
 
 def test_a_commitment_after_the_seal_is_refused(validator: Validator, opened: Opened) -> None:
     pull(validator, opened, OPENED)
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=opened.window.commit_deadline))
     with pytest.raises(CommitmentLate):
         pull(validator, opened, OPENED, key=BOB)
     assert pull(validator, opened, OPENED).leaf_index == 1

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from temporalio.testing import ActivityEnvironment
 
-from activities.messages.audits import CommitmentsCompared, CompareCommitments
-from activities.messages.run import SealRun
+from activities.messages.audits import CommitmentsCompared
+from activities.messages.run import RunStep, Step
 from activities.peers import LedgerPeers
 from adapters.ledger import facts
 from adapters.ledger.commitments import record_commitment, sealed_commitments
@@ -61,7 +61,7 @@ class Side:
 
     def seal(self) -> None:
         run_id, at = self.opened.run.run_id, self.opened.window.commit_deadline
-        do(self.validator.runs.seal_run, SealRun(run_id=run_id, at=at))
+        do(self.validator.runs.seal_run, Step(run_id=run_id, at=at))
 
     @property
     def entry(self) -> ValidatorEntry:
@@ -70,7 +70,7 @@ class Side:
     async def compare(self, *others: ValidatorEntry) -> CommitmentsCompared:
         registry = Registry(network="test", validator=(self.entry, *others))
         peers = LedgerPeers(self.validator.ledger, lambda: registry, loopback(), self.key.hotkey)
-        request = CompareCommitments(run=self.opened.run, at=T0)
+        request = RunStep(run=self.opened.run, at=T0)
         return await ActivityEnvironment().run(peers.compare_commitments, request)
 
     def faults(self) -> list[FaultRecord]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities import documents
-from activities.messages.run import AdvanceRun, CancelRun, ForecastRunInput, FreezeRoster, OpenCommitWindow, SealRun
+from activities.messages.run import AdvanceRun, ForecastRunInput, OpenCommitWindow, Step
 from adapters.catalog import Catalog
 from adapters.ledger import commitments, facts, runs
 from adapters.ledger.tables.commitments import LogLeafRow
@@ -128,9 +128,9 @@ def test_a_hindcast_without_campaign_and_an_odd_hour_are_no_input() -> None:
 def test_the_first_roster_stands_although_the_registry_changes(validator: Validator) -> None:
     """AT-I1."""
     run = do(validator.opening.open_run, LIVE)
-    first = do(validator.opening.freeze_roster, FreezeRoster(run=run))
+    first = do(validator.opening.freeze_roster, run)
     validator.miners = (ALICE, BOB, CAROL)
-    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)) == first
+    assert do(validator.opening.freeze_roster, run) == first
     assert [miner.hotkey for miner in first.miners] == sorted([ALICE.hotkey, BOB.hotkey])
     assert first.roster_digest == registry(ALICE, BOB).roster().digest
     kept = documents.roster(validator.store, first.entries)
@@ -142,16 +142,16 @@ def test_the_first_roster_stands_although_the_registry_changes(validator: Valida
 def test_an_empty_roster_stands_too(validator: Validator) -> None:
     validator.miners = ()
     run = do(validator.opening.open_run, LIVE)
-    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)).miners == ()
+    assert do(validator.opening.freeze_roster, run).miners == ()
     validator.miners = (ALICE,)
-    assert do(validator.opening.freeze_roster, FreezeRoster(run=run)).miners == ()
+    assert do(validator.opening.freeze_roster, run).miners == ()
 
 
 def test_the_hotkeys_above_the_limit_of_an_address_are_not_on_the_roster(validator: Validator) -> None:
     run = do(validator.opening.open_run, LIVE)
     validator.addresses = {"miner.example": {"10.0.0.1"}}
     crowded = validator.with_defaults(hotkeys_per_address=1)
-    first, second = (do(crowded.opening.freeze_roster, FreezeRoster(run=run)) for _ in range(2))
+    first, second = (do(crowded.opening.freeze_roster, run) for _ in range(2))
     assert first == second
     assert len(first.miners) == 1
     (excluded,) = {ALICE.hotkey, BOB.hotkey} - {miner.hotkey for miner in first.miners}
@@ -192,7 +192,7 @@ def test_leads_that_a_late_opening_lost_are_void_for_all_by_us(validator: Valida
 
 def test_leads_that_late_inputs_lost_are_void_for_all_by_the_source(validator: Validator) -> None:
     run = do(validator.opening.open_run, LIVE)
-    roster = do(validator.opening.freeze_roster, FreezeRoster(run=run))
+    roster = do(validator.opening.freeze_roster, run)
     validator.clock.advance(timedelta(hours=3))
     request = OpenCommitWindow(run=run, inputs=validator.inputs(), roster_digest=roster.roster_digest)
     assert do(validator.opening.open_commit_window, request).first_lead_hours == 12
@@ -234,7 +234,7 @@ def test_the_seal_answers_what_stood_in_time_and_late(validator: Validator) -> N
     deadline = opened.window.commit_deadline
     commit(validator, opened, ALICE, deadline)
     commit(validator, opened, BOB, deadline + timedelta(milliseconds=1))
-    sealed = do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=deadline + timedelta(minutes=1)))
+    sealed = do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=deadline + timedelta(minutes=1)))
     stood = documents.get_model(validator.store, documents.SealedCommitments, sealed.commitments.sha256).root
     assert sealed.accepted == 1
     assert {hotkey: one.in_time for hotkey, one in stood.items()} == {ALICE.hotkey: True, BOB.hotkey: False}
@@ -243,7 +243,7 @@ def test_the_seal_answers_what_stood_in_time_and_late(validator: Validator) -> N
 
 def test_after_the_seal_no_commitment_is_taken(validator: Validator) -> None:
     opened = validator.open()
-    seal = SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline)
+    seal = Step(run_id=opened.run.run_id, at=opened.window.commit_deadline)
     first = do(validator.runs.seal_run, seal)
     with pytest.raises(CommitmentLate):
         commit(validator, opened, ALICE, opened.window.commit_deadline)
@@ -252,7 +252,7 @@ def test_after_the_seal_no_commitment_is_taken(validator: Validator) -> None:
 
 def test_a_run_that_is_started_again_late_seals_and_advances_over_what_is_done(validator: Validator) -> None:
     opened = validator.open()
-    seal = SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline)
+    seal = Step(run_id=opened.run.run_id, at=opened.window.commit_deadline)
     steps = [
         AdvanceRun(run_id=opened.run.run_id, to=to, reason="first", at=T0)
         for to in ("initial_scoring_skipped", "final_scoring_triggered")
@@ -277,7 +277,7 @@ def test_a_step_that_was_never_taken_and_is_not_legal_is_a_conflict(validator: V
 
 def test_a_cancelled_run_leaves_its_row_and_tells_of_it_once(validator: Validator) -> None:
     run = validator.open().run
-    cancel = CancelRun(run_id=run.run_id, at=OPENED)
+    cancel = Step(run_id=run.run_id, at=OPENED)
     for _ in range(2):
         do(validator.runs.cancel_run, cancel)
     with validator.ledger.read() as session:

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import documents
 from activities.messages.base import FaultNote, Ref
-from activities.messages.run import SealRun
+from activities.messages.run import Step
 from activities.messages.scoring import FinishPass, RecordScores, StartPass
 from adapters.ledger import facts, runs
 from adapters.ledger.rows import rows_of
@@ -26,7 +26,7 @@ NOW = T0 + timedelta(days=6)
 @pytest.fixture
 def opened(validator: Validator) -> Opened:
     opened = validator.open()
-    do(validator.runs.seal_run, SealRun(run_id=opened.run.run_id, at=opened.window.commit_deadline))
+    do(validator.runs.seal_run, Step(run_id=opened.run.run_id, at=opened.window.commit_deadline))
     return opened
 
 

@@ -11,16 +11,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import documents
 from activities.messages.base import Ref
-from activities.messages.run import (
-    CampaignRef,
-    CommitWindow,
-    ForecastRunInput,
-    FreezeRoster,
-    Inputs,
-    OpenCommitWindow,
-    Roster,
-    Run,
-)
+from activities.messages.run import CampaignRef, CommitWindow, ForecastRunInput, Inputs, OpenCommitWindow, Roster, Run
 from activities.miner_records import LedgerMinerRecords
 from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
@@ -131,7 +122,7 @@ class Validator:
     def open(self, request: ForecastRunInput = LIVE) -> Opened:
         """A run whose roster is frozen and whose window is open."""
         run = do(self.opening.open_run, request)
-        roster = do(self.opening.freeze_roster, FreezeRoster(run=run))
+        roster = do(self.opening.freeze_roster, run)
         opening = OpenCommitWindow(run=run, inputs=self.inputs(), roster_digest=roster.roster_digest)
         return Opened(run, roster, do(self.opening.open_commit_window, opening), self.store)
 
