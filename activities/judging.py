@@ -156,7 +156,7 @@ class Judge:
     def _gate_faults(self, hotkey: str, verdict: Gate) -> list[FaultRecord]:
         if verdict.passed:
             return []
-        code = "SourceGone" if verdict.void else verdict.code or QualityControlFailed.__name__
+        code = "SourceGone" if verdict.q is None else verdict.code or QualityControlFailed.__name__
         scope = {} if verdict.full_clone else {"pass_": "day1_qc", "variable": GATE, "level": 0}
         limit = self.rules.day1_qc.pass_threshold
         return [

@@ -42,12 +42,7 @@ class FailedCheck:
 
 @dataclass(frozen=True)
 class Component:
-    """One field at one lead: the terms u and a of the gate, both 0 where a code stands.
-
-    Attributes:
-        penalty: clone penalty π, above 0 near a public forecast.
-        void: without truth or first reference, so that it counts for nobody.
-    """
+    """One field at one lead: the terms u and a of the gate, 0 under a code; π > 0 is near a public forecast."""
 
     place: Place
     u: float = 0.0
@@ -55,7 +50,6 @@ class Component:
     penalty: float = 0.0
     code: str | None = None
     failed: FailedCheck | None = None
-    void: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,14 +57,13 @@ class Gate:
     """The verdict on one miner.
 
     Attributes:
-        q: after the clone clamp; None if the gate is void.
+        q: after the clone clamp; None without any component.
         full_clone: a public forecast in all components, so that `code` covers the whole run.
     """
 
     q: float | None
     passed: bool
     code: str | None
-    void: bool
     full_clone: bool
 
 
@@ -107,19 +100,18 @@ def judge_component(rules: Day1Rules, place: Place, evidence: Evidence) -> Compo
 
 
 def gate(rules: Day1Rules, components: Iterable[Component]) -> Gate:
-    """Judge a miner by all its components, the failed (with their code) and the void ones included."""
+    """Judge a miner by all its components, those that failed with their code."""
     everything = list(components)
-    left = [component for component in everything if not component.void]
-    if not left or 2 * len(left) < len(everything):
-        return Gate(q=None, passed=False, code=None, void=True, full_clone=False)
-    usefulness = fsum(component.u for component in left) / len(left)
-    agreement = fsum(component.a for component in left) / len(left)
+    if not everything:
+        return Gate(q=None, passed=False, code=None, full_clone=False)
+    usefulness = fsum(component.u for component in everything) / len(everything)
+    agreement = fsum(component.a for component in everything) / len(everything)
     q = float(rules.alpha) * usefulness + float(rules.beta) * agreement
-    cloned = [component.penalty > 0 for component in left]
+    cloned = [component.penalty > 0 for component in everything]
     q = min(q, float(rules.clone_clamp)) if any(cloned) else q
     passed = q >= float(rules.pass_threshold)
     code = None if passed else "BaselineClone" if any(cloned) else "QualityControlFailed"
-    return Gate(q=q, passed=passed, code=code, void=False, full_clone=all(cloned))
+    return Gate(q=q, passed=passed, code=code, full_clone=all(cloned))
 
 
 def _first_failure(rules: Day1Rules, field: Day1Field, evidence: Evidence) -> FailedCheck | None:

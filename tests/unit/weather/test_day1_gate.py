@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.weather.toy import CLIMATOLOGY, P1, P2, S1, S2, ZERO, Q, toy_field
-from weather.day1_gate import Component, FailedCheck, Place, gate, gather_evidence, judge_component
+from weather.day1_gate import Component, FailedCheck, Gate, Place, gate, gather_evidence, judge_component
 from weather.faults import IncompleteForecast
 from weather.score_spec import load_rules
 
@@ -53,7 +53,7 @@ def test_variant_as_given_passes():
     verdict = gate(RULES, parts)
     assert means(parts) == pytest.approx((0.272727272727, 0.916526750233), abs=1e-12)
     assert verdict.q == pytest.approx(0.530247063730, abs=1e-12)
-    assert (verdict.passed, verdict.code, verdict.void, verdict.full_clone) == (True, None, False, False)
+    assert (verdict.passed, verdict.code, verdict.full_clone) == (True, None, False)
 
 
 def test_variant_in_celsius_fails_its_component_only():
@@ -111,18 +111,8 @@ def test_climatology_everywhere_fails_with_nothing():
     assert (verdict.q, verdict.passed, verdict.code) == (0, False, "QualityControlFailed")
 
 
-@pytest.mark.parametrize(("void", "is_void"), [(0, False), (5, False), (6, True), (10, True)])
-def test_the_gate_is_void_below_half_of_its_components(void, is_void):
-    parts = components()
-    cut = [Component(part.place, void=True) for part in parts[:void]] + parts[void:]
-    verdict = gate(RULES, cut)
-    assert verdict.void is is_void
-    assert (verdict.q is None) is is_void
-    assert verdict.passed is not is_void
-
-
-def test_a_gate_without_components_is_void():
-    assert gate(RULES, []).void
+def test_a_gate_without_components_does_not_open():
+    assert gate(RULES, []) == Gate(q=None, passed=False, code=None, full_clone=False)
 
 
 @given(st.lists(st.tuples(TERM, TERM), min_size=1, max_size=10), st.integers(0, 9))
