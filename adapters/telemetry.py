@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -53,31 +52,29 @@ _miner_at_hand: ContextVar[str | None] = ContextVar("miner", default=None)
 _told: ContextVar[ApplicationError | None] = ContextVar("told", default=None)
 
 
-@dataclass(frozen=True)
-class Telemetry:
-    provider: ReplaySafeTracerProvider
-    handlers: tuple[logging.Handler, ...]
-
-    def shutdown(self) -> None:
-        """Send what is kept, for at most five seconds, and give the root logger back."""
-        self.provider.force_flush(FLUSH_SECONDS * 1000)
-        self.provider.shutdown()
-        HTTPXClientInstrumentor().uninstrument()
-        for handler in self.handlers:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
-
-
-def configure(service_name: str, *, log_file: Path | None = None) -> Telemetry:
-    """To be called once, first thing in a process, and shut down last."""
-    provider = _tracing(service_name)
-    HTTPXClientInstrumentor().instrument()
+@contextmanager
+def telemetry(service_name: str, *, log_file: Path | None = None) -> Generator[ReplaySafeTracerProvider]:
+    """Entered once, first thing in a process, and left last: what is kept is sent, for at most five seconds."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(RotatingFileHandler(log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILE_COUNT))
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
+    provider = _tracing(service_name)
+    _begin(handlers)
+    try:
+        yield provider
+    finally:
+        provider.force_flush(FLUSH_SECONDS * 1000)
+        provider.shutdown()
+        HTTPXClientInstrumentor().uninstrument()
+        for handler in handlers:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
+def _begin(handlers: list[logging.Handler]) -> None:
+    HTTPXClientInstrumentor().instrument()
+    logging.getLogger().setLevel(logging.INFO)
     for name in ONLY_WARNINGS:
         logging.getLogger(name).setLevel(logging.WARNING)
     activity.logger.activity_info_on_message = False  # it stands in members of its own
@@ -85,8 +82,7 @@ def configure(service_name: str, *, log_file: Path | None = None) -> Telemetry:
     activity.logger.base_logger.addFilter(_is_news)
     for handler in handlers:
         handler.setFormatter(JsonLines())
-        root.addHandler(handler)
-    return Telemetry(provider, tuple(handlers))
+        logging.getLogger().addHandler(handler)
 
 
 @contextmanager

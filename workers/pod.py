@@ -13,7 +13,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from activities import task_queues
 from activities.faults import FaultInterceptor
-from adapters.telemetry import ActivityLines, configure
+from adapters.telemetry import ActivityLines, telemetry
 from adapters.temporal_client import connect, runtime, workflow_runner
 from workers.http_side import http_side
 from workers.modes import queues
@@ -42,13 +42,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; what was begun is finished first or goes on elsewhere."""
     served = queues(settings.worker_mode)
     log_file = settings.log_dir / f"worker-{settings.worker_mode}.log" if settings.log_dir else None
-    telemetry = configure(f"barograph-{settings.worker_mode}", log_file=log_file)
-    metrics = runtime(settings.metrics_port, settings.metrics_host)
-    client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
-    wiring = Wiring(settings, client)
-    log.info("mode %s starts on %s; metrics port %s", settings.worker_mode, ", ".join(served), settings.metrics_port)
-    try:
+    with telemetry(f"barograph-{settings.worker_mode}", log_file=log_file):
+        metrics = runtime(settings.metrics_port, settings.metrics_host)
+        client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
+        port = settings.metrics_port
+        log.info("mode %s starts on %s; metrics port %s", settings.worker_mode, ", ".join(served), port)
         async with contextlib.AsyncExitStack() as stack:
+            wiring = stack.enter_context(contextlib.closing(Wiring(settings, client)))
             for queue in served:
                 await stack.enter_async_context(queue_worker(wiring, queue))
             if task_queues.CONTROL in served:
@@ -56,9 +56,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             log.info("ready")
             await stop.wait()
             log.info("draining")
-    finally:
-        wiring.close()
-        telemetry.shutdown()
 
 
 @contextlib.asynccontextmanager

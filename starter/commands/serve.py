@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -49,11 +48,12 @@ def list_miners(context: typer.Context, state: State = STATE, as_json: Json = Fa
 @miners.command("serve")
 def serve_miners(config: Annotated[Path, File]) -> None:
     """Host the miners of a `miners.toml`."""
+    from adapters.telemetry import telemetry
     from miner import host
     from miner.settings import load_settings
 
     settings = load_settings(config)
-    with logged("barograph-miners"):
+    with telemetry("barograph-miners"):
         asyncio.run(until_signalled(lambda stop: host.run(settings, stop)))
 
 
@@ -78,6 +78,7 @@ def serve_archive(settings: Annotated[Path, File]) -> None:
     from pydantic import ValidationError
 
     from adapters.archive_server import app
+    from adapters.telemetry import telemetry
     from starter.ports import require_free
 
     try:
@@ -87,20 +88,8 @@ def serve_archive(settings: Annotated[Path, File]) -> None:
     require_free(parsed.port, "the archive")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends in order, then raises the signal again
-    with logged("barograph-archive"):
+    with telemetry("barograph-archive"):
         app.run(parsed)
-
-
-@contextlib.contextmanager
-def logged(service: str) -> Generator[None]:
-    """JSON lines on standard error."""
-    from adapters.telemetry import configure
-
-    telemetry = configure(service)
-    try:
-        yield
-    finally:
-        telemetry.shutdown()
 
 
 async def until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) -> None:

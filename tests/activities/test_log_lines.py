@@ -15,17 +15,16 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities.faults import FaultInterceptor
-from adapters.telemetry import ActivityLines, Telemetry, about_miner, configure, scrub
+from adapters.telemetry import ActivityLines, about_miner, scrub, telemetry
 from weather.faults import MinerTimeout, NoCommitment
 
 RUN = "campaign/demo/forecast/2026-11-22T18Z"
 
 
 @pytest.fixture
-def telemetry(tmp_path: Path) -> Generator[Telemetry]:
-    configured = configure("test", log_file=tmp_path / "logs" / "test.log")
-    yield configured
-    configured.shutdown()
+def provider(tmp_path: Path) -> Generator[object]:
+    with telemetry("test", log_file=tmp_path / "logs" / "test.log") as provider:
+        yield provider
 
 
 def lines(folder: Path) -> list[dict[str, str]]:
@@ -54,7 +53,7 @@ class Ends(ActivityInboundInterceptor):
     ],
 )
 async def test_each_attempt_of_an_activity_is_one_line(
-    telemetry: Telemetry, tmp_path: Path, error: Exception | None, level: str, told: str
+    provider: object, tmp_path: Path, error: Exception | None, level: str, told: str
 ) -> None:
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, workflow_id=f"{RUN}/score/day1_qc", attempt=3)
@@ -87,7 +86,7 @@ async def test_each_attempt_of_an_activity_is_one_line(
     ],
 )
 def test_a_workflow_id_tells_run_and_miner(
-    telemetry: Telemetry, tmp_path: Path, workflow_id: str, run: str | None, miner: str | None
+    provider: object, tmp_path: Path, workflow_id: str, run: str | None, miner: str | None
 ) -> None:
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, workflow_id=workflow_id)
@@ -96,7 +95,7 @@ def test_a_workflow_id_tells_run_and_miner(
     assert (line.get("run"), line.get("miner")) == (run, miner)
 
 
-def test_libraries_are_heard_only_when_something_is_wrong(telemetry: Telemetry, tmp_path: Path) -> None:
+def test_libraries_are_heard_only_when_something_is_wrong(provider: object, tmp_path: Path) -> None:
     for name in ("alembic.runtime.migration", "httpx"):
         logging.getLogger(name).info("Context impl SQLiteImpl.")
         logging.getLogger(name).warning("wrong")
@@ -123,16 +122,15 @@ def test_secrets_are_scrubbed() -> None:
 def test_a_line_is_one_json_object_on_standard_error_and_in_the_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    telemetry = configure("test", log_file=tmp_path / "logs" / "test.log")
-    logging.getLogger("here").warning("two\nlines", extra={"run": RUN, "miner": "ab12"})
-    telemetry.shutdown()
+    with telemetry("test", log_file=tmp_path / "logs" / "test.log"):
+        logging.getLogger("here").warning("two\nlines", extra={"run": RUN, "miner": "ab12"})
     (line,) = lines(tmp_path)
     assert [json.loads(text) for text in capsys.readouterr().err.splitlines()] == [line]
     assert datetime.fromisoformat(line.pop("time")).utcoffset() == timedelta(0)
     assert line == {"level": "warning", "logger": "here", "message": "two\nlines", "run": RUN, "miner": "ab12"}
 
 
-def test_an_error_is_told_with_its_traceback_but_without_its_secrets(telemetry: Telemetry, tmp_path: Path) -> None:
+def test_an_error_is_told_with_its_traceback_but_without_its_secrets(provider: object, tmp_path: Path) -> None:
     try:
         raise ValueError("cannot reach http://u:hunter2@h/")
     except ValueError:
@@ -142,7 +140,7 @@ def test_an_error_is_told_with_its_traceback_but_without_its_secrets(telemetry: 
 
 
 def test_after_shutdown_nothing_is_written(tmp_path: Path) -> None:
-    telemetry = configure("test", log_file=tmp_path / "logs" / "test.log")
-    telemetry.shutdown()
+    with telemetry("test", log_file=tmp_path / "logs" / "test.log"):
+        pass
     logging.getLogger("here").warning("late")
     assert lines(tmp_path) == []

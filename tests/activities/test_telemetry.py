@@ -21,14 +21,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
 from temporalio.worker import Worker
 
 from adapters import temporal_server
 from adapters.telemetry import (
-    Telemetry,
     TracedServer,
     command_span,
-    configure,
+    telemetry,
     untraced,
 )
 from adapters.temporal_client import connect, workflow_runner
@@ -48,16 +48,15 @@ async def ask(url: str) -> str:
 
 
 @pytest.fixture
-def telemetry(tmp_path: Path) -> Generator[Telemetry]:
-    configured = configure("test", log_file=tmp_path / "logs" / "test.log")
-    yield configured
-    configured.shutdown()
+def provider(tmp_path: Path) -> Generator[ReplaySafeTracerProvider]:
+    with telemetry("test", log_file=tmp_path / "logs" / "test.log") as provider:
+        yield provider
 
 
 @pytest.fixture
-def spans(telemetry: Telemetry) -> InMemorySpanExporter:
+def spans(provider: ReplaySafeTracerProvider) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
-    telemetry.provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     return exporter
 
 
@@ -122,7 +121,7 @@ async def test_one_trace_runs_from_the_client_to_the_http_call(
 
 @pytest.mark.server
 async def test_a_run_started_without_a_trace_has_one_trace_that_outlives_its_worker(
-    telemetry: Telemetry, echo_url: str, tmp_path: Path
+    provider: ReplaySafeTracerProvider, echo_url: str, tmp_path: Path
 ) -> None:
     async with server(tmp_path) as client:
         untraced = await Client.connect(client.service_client.config.target_host)
@@ -201,9 +200,8 @@ def test_spans_are_sent_only_where_the_variable_says(monkeypatch: pytest.MonkeyP
         Thread(target=collector.serve_forever, daemon=True).start()
         for endpoint in ("", f"http://127.0.0.1:{collector.server_port}"):
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            telemetry = configure("test")
-            get_tracer("test").start_span("once").end()
-            telemetry.shutdown()
+            with telemetry("test"):
+                get_tracer("test").start_span("once").end()
             assert len(received) == bool(endpoint)
         collector.shutdown()
     assert received == ["/v1/traces"]
