@@ -16,7 +16,7 @@ from activities.messages.audits import Audit, AuditKey, AuditRecorded, AuditsDue
 from activities.messages.run import Run
 from adapters import instruments
 from adapters.catalog import Catalog
-from adapters.ledger import audits, facts, log, runs, secrets
+from adapters.ledger import audits, facts, log, runs
 from adapters.ledger.audits import Committed, FieldCase
 from adapters.ledger.engine import Ledger
 from adapters.ledger.rows import insert_if_absent, rows_of
@@ -45,7 +45,7 @@ class LedgerAuditRecords:
         """Answer what is due and not recorded, and the next instant."""
         run_id = request.run.run_id
         with self._ledger.read() as session:
-            secret = secrets.secret_of(session, self._key, run_id)
+            secret = audits.secret_of(session, self._key, run_id)
             sealed = log.entry_of(session, run_id, "run_sealed")
             if secret is None or sealed is None:
                 return AuditsDue(audits=(), next_at=None)

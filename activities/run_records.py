@@ -24,7 +24,7 @@ from activities.run_opening import RunDefaults
 from adapters import instruments
 from adapters.catalog import Catalog
 from adapters.clock import Clock
-from adapters.ledger import absence, commitments, log, roster, runs, secrets
+from adapters.ledger import absence, audits, commitments, log, roster, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.object_store import ObjectStore
@@ -81,7 +81,7 @@ class LedgerRunRecords:
         with self._ledger.begin() as session:
             run = runs.reach_run(session, request.run_id, "initial_scoring_queued", "sealed", request.at)
             stored = commitments.commitments_of(session, request.run_id)
-            secret_digest, deadline = secrets.draw_secret(session, self._key, request.run_id), run.commit_deadline
+            secret_digest, deadline = audits.draw_secret(session, self._key, request.run_id), run.commit_deadline
             assert deadline is not None
             accepted = [one.commitment_digest for one in stored if in_time(one.received_at, deadline)]
             leaf = RunSealed(
@@ -126,7 +126,7 @@ class LedgerRunRecords:
         with attempts.beating_thread(), self._ledger.begin() as session:
             run = runs.changed_run(session, request.run_id)
             result = close(session, run, self._rules(run), request)
-            secret = secrets.secret_of(session, self._key, run.run_id)
+            secret = audits.secret_of(session, self._key, run.run_id)
             leaf = RunClosed(
                 network=run.network,
                 run_id=run.run_id,

@@ -13,6 +13,7 @@ from sqlalchemy import Subquery, Text, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from adapters.ledger.commitments import leaf_order
+from adapters.ledger.runs import earlier_runs
 from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import LikenessRow, ScoreFactRow
@@ -118,17 +119,12 @@ def _scored(session: Session, run_id: str) -> dict[str, int]:
 
 
 def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
-    """Evidence of the runs before, the latest last; in a campaign, of its own."""
-    other, prefix = ForecastRunRow, run.run_id.rpartition("/")[0]
+    """Evidence of the runs before, the latest last."""
+    other = ForecastRunRow
     chosen = (
         select(LikenessRow.likeness)
         .join(other, other.run_id == LikenessRow.run_id)
-        .where(
-            other.network == run.network,
-            other.run_id.startswith(f"{prefix}/"),
-            other.score_spec_digest == run.score_spec_digest,
-            other.init_time < run.init_time,
-        )
+        .where(earlier_runs(run))
         .order_by(other.init_time.desc())
         .limit(SEASON_RUNS - 1)
     )

@@ -18,8 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from sqlalchemy.orm import Session
 
 from adapters.ledger import schema
-from adapters.ledger.log import NEWEST
-from adapters.ledger.log_head import keep_head, require_head
+from adapters.ledger.log import NEWEST, keep_head, require_head
 from adapters.ledger.tables.commitments import LogLeafRow
 from weather.faults import ConfigurationInvalid, DiskFull, LedgerConflict, LedgerUnavailable, PrerequisiteMissing
 

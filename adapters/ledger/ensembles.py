@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from adapters.ledger.commitments import leaf_order
 from adapters.ledger.rows import insert_absent, insert_if_absent
+from adapters.ledger.runs import earlier_runs
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import EnsembleComponentRow, EnsembleForecastRow, ScoreFactRow
 from adapters.ledger.tables.weights import HistoricalWeightRow
-from protocol.names import parse_run_id
 from weather.cases import GLOBAL
 from weather.ensemble import PAST_ROUNDS, Candidate, Errors, Member
 
@@ -77,22 +77,11 @@ def record_ensemble(session: Session, ensemble: EnsembleForecastRow, members: Ma
 
 
 def _earlier_runs(session: Session, run: ForecastRunRow) -> list[str]:
-    """The last rounds that were closed before the commit deadline; in a campaign, among its own."""
-    campaign, other = parse_run_id(run.run_id).campaign, ForecastRunRow
-    chosen = (
-        select(other.run_id)
-        .where(
-            other.network == run.network,
-            other.purpose == run.purpose,
-            other.score_spec_digest == run.score_spec_digest,
-            other.outcome.in_(("closed", "closed_partial")),
-            other.init_time < run.init_time,
-            other.closed_at < (run.commit_deadline or run.opened_at),
-        )
-        .order_by(other.init_time.desc())
-    )
-    same = [run_id for run_id in session.scalars(chosen) if parse_run_id(run_id).campaign == campaign]
-    return same[:PAST_ROUNDS]
+    """The last rounds that were closed before the commit deadline."""
+    other = ForecastRunRow
+    closed = (other.outcome != "void") & (other.closed_at < (run.commit_deadline or run.opened_at))
+    chosen = select(other.run_id).where(earlier_runs(run), closed).order_by(other.init_time.desc())
+    return list(session.scalars(chosen.limit(PAST_ROUNDS)))
 
 
 def _verified(session: Session, key: PassKey, lead_hours: int) -> tuple[dict[Part, dict[int, str]], dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
@@ -16,17 +16,8 @@ from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScor
 from adapters.ledger.values import Closing
 from weather.faults import LedgerConflict
 
-IDENTITY = (
-    "network",
-    "run_id",
-    "validator_hotkey",
-    "purpose",
-    "init_time",
-    "grid",
-    "layout_digest",
-    "score_spec_digest",
-    "case_set_digest",
-)
+RULES = ("grid", "layout_digest", "score_spec_digest", "case_set_digest")
+IDENTITY = ("network", "run_id", "validator_hotkey", "purpose", "init_time", *RULES)
 
 
 def open_run(session: Session, new: ForecastRunRow) -> ForecastRunRow:
@@ -114,6 +105,17 @@ def list_runs(session: Session, limit: int = 100) -> Sequence[ForecastRunRow]:
     """The newest runs by init time."""
     newest = select(ForecastRunRow).order_by(ForecastRunRow.init_time.desc(), ForecastRunRow.run_id)
     return session.scalars(newest.limit(limit)).all()
+
+
+def earlier_runs(run: ForecastRunRow) -> ColumnElement[bool]:
+    """Holds for the runs before this one under the same rules; in a campaign, for its own."""
+    other, prefix = ForecastRunRow, run.run_id.rpartition("/")[0]
+    return and_(
+        other.network == run.network,
+        other.run_id.startswith(f"{prefix}/", autoescape=True),
+        other.score_spec_digest == run.score_spec_digest,
+        other.init_time < run.init_time,
+    )
 
 
 def changed_run(session: Session, run_id: str) -> ForecastRunRow:

@@ -51,43 +51,37 @@ PUBLICATION: Edges = _edges(
     }
 )
 
-RESPONSE_RANKS: Mapping[str, int] = {
-    "received": 1,
-    "fetch_initiated": 2,
-    "awaiting_input_hashes": 3,
-    "input_validation_complete": 4,
-    "input_hash_mismatch": 4,
-    "input_fetch_error": 4,
-    "inference_triggered": 5,
-    "awaiting_inference_results": 6,
-    "verifying_manifest": 7,
-    "verified_manifest_store_opened": 8,
-    "failed_manifest_verification": 8,
-    "verification_error": 8,
-}
-AFTER_VERIFYING = frozenset({"verified_manifest_store_opened", "failed_manifest_verification"})
-RERUN: Edges = {
-    "failed_manifest_verification": frozenset({"verifying_manifest"}),
-    "verification_error": frozenset({"verifying_manifest"}),
-}
-
-
-def _response_targets(origin: str) -> frozenset[str]:
-    rank = RESPONSE_RANKS[origin]
-    targets = {word for word, other in RESPONSE_RANKS.items() if other > rank}
-    if origin != "verifying_manifest":
-        targets -= AFTER_VERIFYING
-    if rank == 4:
-        targets |= {"input_validation_complete"} - {origin}
-    if origin == "input_fetch_error":
-        targets |= {"fetch_initiated"}
-    return frozenset(targets) | RERUN.get(origin, frozenset())
-
-
-RESPONSE: Edges = {
-    None: frozenset({"received", "verifying_manifest", "verification_error"}),
-    **{word: _response_targets(word) for word in RESPONSE_RANKS},
-}
+STARTED = "inference_triggered awaiting_inference_results verifying_manifest verification_error"
+ANSWERED = f"input_validation_complete input_hash_mismatch input_fetch_error {STARTED}"
+RESPONSE: Edges = _edges(
+    {
+        None: "received verifying_manifest verification_error",
+        "received": f"fetch_initiated awaiting_input_hashes {ANSWERED}",
+        "fetch_initiated": f"awaiting_input_hashes {ANSWERED}",
+        "awaiting_input_hashes": ANSWERED,
+        "input_validation_complete": STARTED,
+        "input_hash_mismatch": f"input_validation_complete {STARTED}",
+        "input_fetch_error": f"fetch_initiated input_validation_complete {STARTED}",
+        "inference_triggered": "awaiting_inference_results verifying_manifest verification_error",
+        "awaiting_inference_results": "verifying_manifest verification_error",
+        "verifying_manifest": "verified_manifest_store_opened failed_manifest_verification verification_error",
+        "verified_manifest_store_opened": "",
+        "failed_manifest_verification": "verifying_manifest",
+        "verification_error": "verifying_manifest",
+    }
+)
+RERUN: Edges = {word: RESPONSE[word] for word in ("failed_manifest_verification", "verification_error")}
+RANKED = (
+    "received",
+    "fetch_initiated",
+    "awaiting_input_hashes",
+    "input_validation_complete input_hash_mismatch input_fetch_error",
+    "inference_triggered",
+    "awaiting_inference_results",
+    "verifying_manifest",
+    "verified_manifest_store_opened failed_manifest_verification verification_error",
+)
+RESPONSE_RANKS = {word: rank for rank, words in enumerate(RANKED, 1) for word in words.split()}
 
 
 def require(edges: Edges, subject: str, origin: str | None, target: str) -> None:

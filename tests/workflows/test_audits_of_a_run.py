@@ -21,7 +21,7 @@ from activities import task_queues
 from activities.audits import LedgerAuditRecords
 from activities.messages.audits import AuditObjects, ObjectsAudited, RetentionAuditInput, RetentionAuditResult
 from activities.messages.run import ForecastRunInput, Run, Step
-from adapters.ledger import audits, log, responses, secrets
+from adapters.ledger import audits, log, responses
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.rows import rows_of
@@ -123,7 +123,7 @@ def _payloads(value: object) -> Iterator[str]:
 def plans(validator: Validator, run: Run) -> tuple[AuditSecret, dict[tuple[str, int], datetime]]:
     """What anyone can compute once the secret is revealed."""
     with validator.ledger.read() as session:
-        secret = secrets.secret_of(session, VALIDATOR, run.run_id)
+        secret = audits.secret_of(session, VALIDATOR, run.run_id)
         sealed = log.entry_of(session, run.run_id, "run_sealed")
         committed = audits.committed_in_time(session, run.run_id)
     assert secret is not None and sealed is not None

@@ -12,6 +12,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from adapters.ledger import outbox
+from adapters.ledger.audits import draw_secret
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import record_facts, record_faults
@@ -21,7 +22,6 @@ from adapters.ledger.responses import advance_response
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.rows import insert_if_absent
 from adapters.ledger.runs import changed_run, close_run, open_run
-from adapters.ledger.secrets import draw_secret
 from adapters.ledger.tables.base import Row
 from adapters.ledger.tables.commitments import CommitmentRow, LogLeafRow, ReceiptRow, SecretRow
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, OutboxRow, RosterRow, ScoringJobRow

@@ -14,7 +14,7 @@ from activities.messages.base import FaultNote
 from activities.messages.run import Step
 from activities.messages.scoring import VerifiedMiner
 from adapters.forecast_reader import VerifiedManifest
-from adapters.ledger import audits, facts, log, responses, secrets
+from adapters.ledger import audits, facts, log, responses
 from adapters.ledger.commitments import record_commitment
 from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.commitments import AuditRow
@@ -127,7 +127,7 @@ def test_every_audit_is_taken_at_its_instant_and_reads_what_the_revealed_secret_
         (hotkey, number) for hotkey in sorted(stores) for number in range(4)
     ]
     with validator.ledger.read() as session:
-        secret = secrets.secret_of(session, VALIDATOR, opened.run.run_id)
+        secret = audits.secret_of(session, VALIDATOR, opened.run.run_id)
         (first, *_) = audits.committed_in_time(session, opened.run.run_id)
     assert secret is not None
     plan = AuditPlan(secret, first.hotkey, first.commitment_digest)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text
 
 from activities.messages.run import CloseRun, Sealed, Step
-from adapters.ledger import log, secrets
+from adapters.ledger import audits, log
 from adapters.ledger.tables.commitments import LogLeafRow, SecretRow
 from adapters.ledger.values import ReceivedCommitment
 from protocol.audits import AuditSecret
@@ -54,7 +54,7 @@ def entry(validator: Validator, opened: Opened, kind: str) -> dict[str, Any]:
 
 def secret(validator: Validator, opened: Opened, key: PrivateKey = VALIDATOR) -> AuditSecret | None:
     with validator.ledger.read() as session:
-        return secrets.secret_of(session, key, opened.run.run_id)
+        return audits.secret_of(session, key, opened.run.run_id)
 
 
 def test_the_seal_logs_who_was_in_time_and_binds_the_secret_of_its_audits(validator: Validator) -> None:
@@ -125,7 +125,7 @@ def test_a_draw_that_is_retried_is_one_row_and_one_hash(validator: Validator) ->
     run_id, digests = validator.open().run.run_id, set()
     for _ in range(3):
         with validator.ledger.begin() as session:
-            digests.add(secrets.draw_secret(session, VALIDATOR, run_id))
+            digests.add(audits.draw_secret(session, VALIDATOR, run_id))
     with validator.ledger.read() as session:
         assert [row.digest for row in session.scalars(select(SecretRow))] == list(digests)
 
@@ -135,7 +135,7 @@ def test_a_secret_drawn_with_another_key_is_lost_and_the_run_closes_all_the_same
 ) -> None:
     opened = validator.open()
     with validator.ledger.begin() as session:
-        secrets.draw_secret(session, ALICE, opened.run.run_id)
+        audits.draw_secret(session, ALICE, opened.run.run_id)
     seal(validator, opened)
     assert secret(validator, opened) is None
     assert close(validator, opened).outcome == "void"
