@@ -1,16 +1,20 @@
-"""The miner's own table of forecasts, `weather_miner_jobs`, one row a job, and the receipts it got."""
+"""The SQLite file of a miner host: `weather_miner_jobs`, one row a forecast, and the receipts it got."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, MetaData, Text, text, update
+from sqlalchemy.orm import Mapped, MappedAsDataclass, Session, mapped_column
 
+from adapters.ledger.engine import open_engine, translated
 from adapters.ledger.rows import insert_if_absent
-from miner.database import Database, MinerRow
+from adapters.ledger.tables.base import Row
 from protocol.messages import CommitmentData, ForecastRequestData
 from weather.faults import LedgerConflict
 
@@ -21,6 +25,13 @@ JOINED_BY = ("hotkey", "network", "run_id", "gfs_init_time", "grid", "layout_dig
 
 class OtherJob(Exception):
     """The job_id is taken by a call with other content (problem `JobConflict`)."""
+
+
+class MinerRow(MappedAsDataclass, Row):
+    """Root of the rows that a miner keeps."""
+
+    __abstract__ = True
+    metadata = MetaData()
 
 
 class Job(MinerRow):
@@ -80,8 +91,29 @@ def job_of(call: ForecastRequestData, hotkey: str, received_at: datetime) -> Job
     )
 
 
-class Jobs(Database):
-    """Both tables; blocking."""
+class Jobs:
+    """The file, made if it is not there, after the modules that define rows were imported; blocking."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._engine = open_engine(f"sqlite:///{folder / 'miner.sqlite'}")
+        MinerRow.metadata.create_all(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def begin(self) -> Generator[Session]:
+        """One transaction."""
+        session = Session(self._engine, expire_on_commit=False)
+        with translated("in the miner's database"), session, session.begin():
+            yield session
+
+    def probe(self) -> None:
+        """Write and read once, or `LedgerUnavailable`."""
+        with self.begin() as session:
+            session.execute(text("PRAGMA user_version = 1"))
+            session.execute(text("PRAGMA user_version")).scalar_one()
 
     def receive(self, job: Job) -> tuple[Job, bool]:
         """Insert the job or join the one that is there; also whether it is new.

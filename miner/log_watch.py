@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeDecorator
 
 from adapters import log_client
 from adapters.ledger.rows import insert_if_absent
-from miner.database import Database, MinerRow
+from miner.jobs import Jobs, MinerRow
 from miner.premises import Premises
 from protocol.log import SignedHead, growth_broken
 from protocol.receipt import CommitmentAnswer
@@ -114,9 +114,9 @@ def convictions(session: Session) -> list[Conviction]:
     return list(session.scalars(select(Conviction).order_by(Conviction.found_at)))
 
 
-def told(database: Database) -> dict[str, list[dict[str, Any]]]:
+def told(jobs: Jobs) -> dict[str, list[dict[str, Any]]]:
     """In short, for people: the largest head of each validator, and who is convicted."""
-    with database.begin() as session:
+    with jobs.begin() as session:
         validators = session.scalars(select(SeenHead.validator).distinct().order_by(SeenHead.validator)).all()
         heads = [found.tree_head for one in validators if (found := largest(session, one))]
         found = convictions(session)

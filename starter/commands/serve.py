@@ -62,12 +62,12 @@ def miners_status(config: Annotated[Path, File], as_json: Json = False) -> None:
     """What the miners of a `miners.toml` know of the validators' logs; exit 5 if one is convicted."""
     from contextlib import closing
 
-    from miner.database import Database
+    from miner.jobs import Jobs
     from miner.log_watch import told
     from miner.settings import load_settings
 
-    with closing(Database(load_settings(config).data_dir)) as database:
-        found = told(database)
+    with closing(Jobs(load_settings(config).data_dir)) as jobs:
+        found = told(jobs)
     emit(found, as_json=as_json)
     raise typer.Exit(FAULT if found["convictions"] else 0)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.egress import check_head, has_content_coding, read_limited
 from adapters.telemetry import scrub
@@ -23,11 +26,10 @@ from protocol.identity import PrivateKey
 from protocol.jws import seal
 from protocol.layout import Layout
 from protocol.messages import KERCHUNK_MAX_BYTES, ForecastRequestData
-from protocol.problems import MEDIA_TYPE, Problem
+from protocol.problems import MEDIA_TYPE, Problem, Refusal
 from protocol.registry import RosterEntry
 from protocol.tokens import REQUEST, Answer, verify_answer
 from starter.conform.book import require
-from starter.conform.pushes import Pushes
 from starter.conform.validator import Validator
 from weather.faults import BadAnswer
 from weather.fields import Field
@@ -35,6 +37,7 @@ from weather.fields import Field
 FORECAST, KERCHUNK, RECEIPT = "weather-forecast-request", "weather-kerchunk-request", "weather-receipt"
 CALL_SECONDS = 30
 SLOWEST = 256 * 1024  # bytes per second
+BUSY = Refusal("NotReady", "the first push is always answered so").problem("/weather-commitment")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,42 @@ class Heard:
         require(self.response.headers.get("content-type") == MEDIA_TYPE, self, expected)
         found = Problem.parse(self.body)
         require(found.status == self.status and found.code in codes, self, expected)
+
+
+class Pushes:
+    """The validator's HTTP side: call 3 is first answered with 503; notes how it is, `said` is the last answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.statuses: list[int] = []
+        self.said = bytearray()
+        self._taken = asyncio.Event()
+
+    @property
+    def receipts(self) -> int:
+        """How many pushes were answered with a receipt."""
+        return sum(status < 300 for status in self.statuses)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+
+        async def note(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.start":
+                self.statuses.append(message["status"])
+                self.said.clear()
+            self.said += message.get("body", b"")
+            if self.receipts:
+                self._taken.set()
+
+        busy = Response(BUSY.body, BUSY.status, {"Retry-After": "1"}, MEDIA_TYPE)
+        await (self._app if self.statuses else busy)(scope, receive, note)
+
+    async def wait(self, seconds: float) -> None:
+        """Until a push was answered with a receipt, at most so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._taken.wait(), seconds)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from adapters.http_service import bound, serving
 from protocol.layout import Layout
 from starter.conform import calls, stores
-from starter.conform.bench import Bench
+from starter.conform.bench import Bench, Pushes
 from starter.conform.book import Check, Finding, examine
-from starter.conform.pushes import Pushes
 from starter.conform.validator import Options, Validator, meet
 from weather.faults import ConfigurationInvalid
 

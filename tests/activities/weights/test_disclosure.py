@@ -12,7 +12,7 @@ import pytest
 from adapters.ledger.weights import newest_vector, shown_head
 from adapters.sinks.chain import ChainSink
 from protocol import ss58
-from starter.commands.shares import of_share
+from starter.commands.subjects import of_share
 from tests.activities.sinks.fake_chain import LIMITS, FakeChain
 from tests.activities.weights.scene import ALICE, BOB, FIRST, Scene
 from workers.settings import Settings
