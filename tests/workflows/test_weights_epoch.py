@@ -16,7 +16,14 @@ from activities.messages.weights import Publication, WeightsEpochInput, WeightsE
 from tests.workflows.conftest import workers
 from tests.workflows.fake_weights import BUFFER, GENESIS, TEMPO
 from tests.workflows.script import DIGEST, Script
-from weather.faults import LedgerConflict, NothingToPublish, SinkUnavailable, WeightsNotPublished
+from weather.faults import (
+    LedgerConflict,
+    LedgerUnavailable,
+    NothingToPublish,
+    SinkUnavailable,
+    StoreUnavailable,
+    WeightsNotPublished,
+)
 from workflows.trigger import Trigger
 from workflows.weights_epoch import WeightsEpoch
 
@@ -89,6 +96,20 @@ async def test_a_sink_that_is_down_is_asked_until_the_epoch_is_over(
 
 async def test_a_sink_that_comes_back_is_published_to(skipping: WorkflowEnvironment, cache: int) -> None:
     script, number = Script([], faults={("publish_weights", "http"): DOWN[:4]}), await next_number(skipping)
+    async with workers(skipping.client, script, cache):
+        result = await (await start(skipping, number)).result()
+    assert {each.state for each in result.publications} == {"confirmed"}
+    assert missed(script) == []
+
+
+async def test_an_epoch_goes_on_by_itself_when_ledger_and_store_are_back(
+    skipping: WorkflowEnvironment, cache: int
+) -> None:
+    """AT-P7: weights resume unaided."""
+    steps = ("settle_overdue", "compare_registry", "freeze_epoch_inputs", "compute_vector", "publish_weights")
+    faults = {(step, "file" if step == "publish_weights" else ""): [LedgerUnavailable("x")] * 4 for step in steps}
+    faults["freeze_epoch_inputs", ""] += [StoreUnavailable("x")] * 4
+    script, number = Script([], faults=faults), await next_number(skipping)
     async with workers(skipping.client, script, cache):
         result = await (await start(skipping, number)).result()
     assert {each.state for each in result.publications} == {"confirmed"}

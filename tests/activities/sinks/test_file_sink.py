@@ -62,6 +62,7 @@ def killed_before(statement: int, folder: Path) -> bool:
 
 
 def test_ten_epochs_of_one_vector_are_ten_lines_that_differ_in_the_epoch_alone(tmp_path: Path) -> None:
+    """AT-P2 in a file."""
     submit(tmp_path, *range(1, 11), *range(10, 0, -1))
     assert lines(tmp_path) == [line(epoch) for epoch in range(1, 11)]
     written = [json.loads(each)["weights"] | {"epoch": 0} for each in lines(tmp_path)]
@@ -78,6 +79,7 @@ def test_only_the_very_line_is_confirmed(tmp_path: Path) -> None:
 
 
 def test_a_writer_killed_between_any_two_statements_leaves_one_line_after_the_next_attempt(tmp_path: Path) -> None:
+    """AT-P3 within the sink."""
     statement, left_behind = 0, set()
     while killed_before(statement, folder := tmp_path / str(statement)):
         left_behind.add(len(lines(folder)) if (folder / "weights" / "test.jsonl").exists() else None)
@@ -90,6 +92,7 @@ def test_a_writer_killed_between_any_two_statements_leaves_one_line_after_the_ne
 
 
 def test_a_torn_last_line_is_cut_wherever_it_broke(tmp_path: Path) -> None:
+    """AT-P5: repaired by the next write, nothing lost or doubled."""
     submit(tmp_path, 1, 2)
     whole = line(1) + line(2)
     for size in range(len(line(1)), len(whole)):

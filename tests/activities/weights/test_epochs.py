@@ -184,6 +184,7 @@ def test_without_a_new_counted_round_for_five_days_weights_are_stale_and_emitted
 
 
 def test_weights_that_are_to_be_revealed_are_confirmed_in_a_later_epoch(scene: Scene) -> None:
+    """AT-P6: `committed`, then `confirmed`."""
     scene.register(ALICE)
     scene.close(FIRST, {ALICE: 0.8})
     scene.sink.hides = True

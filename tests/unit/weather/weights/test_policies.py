@@ -1,4 +1,4 @@
-"""The golden vectors W1 … W14, and the bounds of every parameter."""
+"""AT-W1: the golden vectors W1 … W14; and the bounds of every parameter."""
 
 import json
 from collections import Counter
