@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tarfile
@@ -20,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
-from adapters.forecast_reader import CODECS
+from adapters.forecast_reader import codec_of
 from protocol.dossier import INDEX, DossierBroken, holding, require
 from protocol.examination import Evidence, examine
 from protocol.reproduction import Reproduction
@@ -137,8 +136,7 @@ def _forecast(evidence: Evidence, objects: DossierFile, decoder: ChunkDecoder, c
         raise LookupError("a forecast without a manifest")
     _, lead, variable, level, _ = case
     entry = evidence.manifest.entry(evidence.layout.chunk_path(variable, level, lead))
-    metadata = json.loads(objects.get(evidence.manifest.entry(f"{variable}/zarr.json").sha256))
-    codec = CODECS[metadata["codecs"][-1]["name"]]
+    codec = codec_of(objects, evidence.manifest, variable)
     chunk = FetchedChunk(variable=variable, level=level, lead_hours=lead, sha256=entry.sha256, codec=codec)
     return decoder.decode_field(evidence.layout, chunk, evidence.valid_time(lead))
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from adapters.chunk_decoder import Codec, FetchedChunk, FieldCase
+from adapters.chunk_decoder import Chunks, Codec, FetchedChunk, FieldCase
 from adapters.miner_client import MinerClient, store_url
 from adapters.object_store import ObjectStore
 from adapters.transfer import AccessTokens, Transfer, TransferBudget
@@ -130,11 +130,13 @@ class ForecastReader:
         """Step 4 for chunks of one lead; one that is kept already is not read again."""
         wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
         missing = [one for one in wanted if not one.kept]
-        faults = await self._fetch_missing(forecast, missing)
-        failed = {(fault.variable, fault.level) for fault in faults}
-        chunks = (one.chunk for one in wanted)
-        there = tuple(chunk for chunk in chunks if (chunk.variable, chunk.level) not in failed)
-        return FetchedObjects(chunks=there, faults=tuple(faults), transferred=len(missing) - len(faults))
+        settled = await self._fetch(forecast, [one.entry for one in missing]) if missing else []
+        faults = {one.chunk: fault for one, fault in zip(missing, settled, strict=True) if fault}
+        return FetchedObjects(
+            chunks=tuple(one.chunk for one in wanted if one.chunk not in faults),
+            faults=tuple(ObjectFault.of(chunk, fault) for chunk, fault in faults.items()),
+            transferred=len(missing) - len(faults),
+        )
 
     async def audit(
         self, forecast: CommittedForecast, manifest_sha256: str, places: Iterable[int]
@@ -144,19 +146,10 @@ class ForecastReader:
         entries = [manifest.objects[place] for place in sorted(set(places))]
         paths = [entry.path for entry in entries]
         try:
-            async with self._transfer(forecast) as transfer:
-                faults = await _all([self._audit_object(transfer, entry) for entry in entries])
+            faults = await self._fetch(forecast, entries)
         except MinerFault as fault:
             return dict.fromkeys(paths, fault)
         return dict(zip(paths, faults, strict=True))
-
-    async def _audit_object(self, transfer: Transfer, entry: Entry) -> MinerFault | None:
-        try:
-            body = await transfer.fetch_object(entry)
-        except OF_ONE_OBJECT as fault:
-            return fault
-        await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
-        return None
 
     def _manifest(self, sha256: str) -> Manifest:
         return Manifest.of_value(json.loads(self._store.get(sha256)))
@@ -178,7 +171,7 @@ class ForecastReader:
         self, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
     ) -> list[_Wanted]:
         manifest = self._manifest(manifest_sha256)
-        codecs = {name: self._codec(manifest, name) for name in {name for name, _ in fields}}
+        codecs = {name: codec_of(self._store, manifest, name) for name in {name for name, _ in fields}}
         wanted = []
         for variable, level in fields:
             entry = manifest.entry(layout.chunk_path(variable, level, lead_hours))
@@ -187,29 +180,28 @@ class ForecastReader:
             wanted.append(_Wanted(entry, chunk, self._store.has(entry.sha256)))
         return wanted
 
-    def _codec(self, manifest: Manifest, variable: str) -> Codec:
-        """As the verified metadata of the array says."""
-        metadata = json.loads(self._store.get(manifest.entry(f"{variable}/zarr.json").sha256))
-        return CODECS[metadata["codecs"][-1]["name"]]
-
-    async def _fetch_missing(self, forecast: CommittedForecast, missing: list[_Wanted]) -> list[ObjectFault]:
-        if not missing:
-            return []
+    async def _fetch(self, forecast: CommittedForecast, entries: Sequence[Entry]) -> list[MinerFault | None]:
+        """Why an object is not kept, for each."""
         deadline = asyncio.get_running_loop().time() + self._budget.lead_round_seconds
         async with self._transfer(forecast) as transfer:
-            settled = await _all([self._fetch_chunk(transfer, one, deadline) for one in missing])
-        return [fault for fault in settled if fault is not None]
+            return await _all([self._fetch_object(transfer, entry, deadline) for entry in entries])
 
-    async def _fetch_chunk(self, transfer: Transfer, wanted: _Wanted, deadline: float) -> ObjectFault | None:
+    async def _fetch_object(self, transfer: Transfer, entry: Entry, deadline: float) -> MinerFault | None:
         try:
             async with asyncio.timeout_at(deadline):
-                body = await transfer.fetch_object(wanted.entry)
+                body = await transfer.fetch_object(entry)
         except TimeoutError:
-            return ObjectFault.of(wanted.chunk, TransferSlow(wanted.entry.path, expected="the lead within its round"))
+            return TransferSlow(entry.path, expected="the lead within its round")
         except OF_ONE_OBJECT as fault:
-            return ObjectFault.of(wanted.chunk, fault)
-        await asyncio.to_thread(self._store.put_proved, body, wanted.entry.sha256)
+            return fault
+        await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
         return None
+
+
+def codec_of(chunks: Chunks, manifest: Manifest, variable: str) -> Codec:
+    """As the verified metadata of the array says."""
+    metadata = json.loads(chunks.get(manifest.entry(f"{variable}/zarr.json").sha256))
+    return CODECS[metadata["codecs"][-1]["name"]]
 
 
 async def _all(parts: Iterable[Coroutine[Any, Any, Settled]]) -> list[Settled]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -33,17 +33,15 @@ class SeenTokens:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: deque[tuple[str, datetime]] = deque()
-        self._known: set[str] = set()
+        self._kept: OrderedDict[str, datetime] = OrderedDict()
 
     def first_use(self, jti: str, kept_until: datetime) -> bool:
         """Keep it; false if it is kept already."""
-        while self._kept and self._kept[0][1] < self._clock.now():
-            self._known.discard(self._kept.popleft()[0])
-        if jti in self._known:
+        while self._kept and next(iter(self._kept.values())) < self._clock.now():
+            self._kept.popitem(last=False)
+        if jti in self._kept:
             return False
-        self._known.add(jti)
-        self._kept.append((jti, kept_until))
+        self._kept[jti] = kept_until
         return True
 
 

@@ -40,10 +40,7 @@ class BittensorChain(Chain):
         self.account: str = self._wallet.hotkey.ss58_address
 
     def head(self) -> int:
-        async def read(client: Any) -> int:
-            return await client.block()
-
-        return self._ask(read)
+        return self._ask(lambda client: client.block())
 
     def registry(self, block: int) -> dict[str, int]:
         async def read(client: Any) -> dict[str, int]:
