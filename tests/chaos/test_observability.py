@@ -1,12 +1,10 @@
-"""One run of real processes, seen from outside: one trace, lines that name it, metrics, and no secret anywhere."""
+"""One run of real processes, seen from outside: one trace, lines that name it, metrics."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
-import re
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -34,7 +32,6 @@ from tests.stack import Stack, running
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
-TOKEN = re.compile(rb"eyJ[\w-]{20,}\.[\w-]+")
 CALL_2 = "/trade-wind/weather-forecast-request"
 ROAD = [
     ("barograph-miners", f"POST {CALL_2}"),
@@ -92,9 +89,7 @@ class Seen:
     hotkeys: dict[str, str]
     spans: dict[bytes, Span]
     logs: dict[str, bytes]
-    exported: bytes
     metrics: dict[str, str]
-    keys: list[bytes]
 
     @property
     def trace_id(self) -> str:
@@ -135,9 +130,7 @@ async def play(root: Path, patch: pytest.MonkeyPatch) -> Seen:
         hotkeys={name: stack.hotkey(name) for name in ("babbler", "trade-wind")},
         spans={span.span_id: span for span in collector.spans()},
         logs={path.stem: path.read_bytes() for path in (root / "logs").iterdir()},
-        exported=b"".join(collector.bodies),
         metrics=metrics,
-        keys=[path.read_bytes() for path in (root / "keys").iterdir()],
     )
 
 
@@ -208,11 +201,3 @@ def test_each_worker_serves_the_metrics_of_temporal_and_ours(seen: Seen, worker:
     values = dict(line.rsplit(" ", 1) for line in seen.metrics[worker].splitlines() if not line.startswith("#"))
     assert any(name.startswith(("temporal_workflow_", "temporal_activity_")) for name in values)
     assert next(float(value) for name, value in values.items() if name.startswith(counted)) > 0
-
-
-def test_no_secret_stands_in_a_line_or_span(seen: Seen) -> None:
-    told = b"".join([seen.exported, *seen.logs.values()])
-    assert CALL_2.encode() in told and not TOKEN.search(told)
-    for key in seen.keys:
-        forms = (key, key.hex().encode(), base64.b64encode(key)[:42], base64.urlsafe_b64encode(key)[:42])
-        assert not [form for form in forms if form in told]
