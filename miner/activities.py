@@ -45,11 +45,10 @@ FAILED: dict[Stage, str] = {
 class MinerActivities:
     """Serves all miners of the process, by the hotkey of the job."""
 
-    def __init__(self, miners: Mapping[str, HostedMiner], premises: Premises, library: Library, seed: int) -> None:
+    def __init__(self, miners: Mapping[str, HostedMiner], premises: Premises, library: Library) -> None:
         self._miners = miners
         self._premises = premises
         self._library = library
-        self._seed = seed
 
     @activity.defn
     def fetch_gfs(self, job: MinerJobInput) -> FetchedInputs:
@@ -137,9 +136,8 @@ class MinerActivities:
             climatology=lambda valid_time: library.climatology(valid_time, grid, channels),
             gfs=lambda lead_hours: library.gfs(call.gfs_init_time, lead_hours, grid, channels),
             decode=library.decode,
-            planet_seed=self._seed,
         )
-        return KINDS[me.cheat.kind or me.settings.kind](inputs, **({} if me.cheat.kind else me.settings.parameters))
+        return KINDS[me.settings.kind](inputs, **me.settings.parameters)
 
     def _task(self, job: MinerJobInput) -> tuple[ForecastRequestData, StoreWriter]:
         """The call of a job, and who writes its store."""

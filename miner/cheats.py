@@ -23,13 +23,11 @@ class Cheat:
     """What is done otherwise.
 
     Attributes:
-        kind: of the forecast, instead of the one in the settings.
         hold_back: sign so long after the deadline.
         tamper: changes the store once its manifest is fixed.
         service: answers in place of the honest one.
     """
 
-    kind: str | None = None
     hold_back: timedelta | None = None
     tamper: Callable[[Path, Layout], None] | None = None
     service: ASGIApp | None = None
@@ -57,7 +55,6 @@ async def break_off(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 CHEATS = {
-    "copies_gfs": Cheat(kind="copied_gfs"),
     "flips_byte": Cheat(tamper=flip_byte),
     "commits_late": Cheat(hold_back=timedelta(seconds=2)),
     "answers_garbage": Cheat(service=answer_garbage),

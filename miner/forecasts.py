@@ -49,7 +49,6 @@ class Inputs:
         climatology: mean fields of a valid time.
         gfs: the public GFS forecast of a lead time in hours; as one's own it is a clone.
         decode: the fields of GRIB messages, decoded in a child process.
-        planet_seed: of the synthetic planet, for `skilful` alone.
     """
 
     name: str
@@ -60,7 +59,6 @@ class Inputs:
     climatology: Callable[[datetime], Fields]
     gfs: Forecaster
     decode: Callable[[bytes], list[DecodedMessage]]
-    planet_seed: int
 
     def normal(self, lead_hours: int) -> Fields:
         """Climatology of the valid time of a lead."""
@@ -89,9 +87,9 @@ def damped_persistence(inputs: Inputs, *, daily_factor: float = 0.7) -> Forecast
     return forecast
 
 
-def skilful(inputs: Inputs, *, skill: float = 1.0) -> Forecaster:
+def skilful(inputs: Inputs, *, skill: float = 1.0, seed: int = 1) -> Forecaster:
     """A model of known skill on the synthetic planet; 1 is the skill of GFS."""
-    planet, grid = Planet(inputs.planet_seed), inputs.layout.grid_value
+    planet, grid = Planet(seed), inputs.layout.grid_value
 
     def forecast(lead_hours: int) -> Fields:
         weather = planet.miner_forecast(inputs.name, skill, inputs.init_time, lead_hours)

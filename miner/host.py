@@ -58,7 +58,7 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
         metrics = runtime(settings.metrics_port)
         client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
         library = Library(settings, decoder, premises.clock)
-        activities = MinerActivities(by_hotkey, premises, library, settings.planet_seed)
+        activities = MinerActivities(by_hotkey, premises, library)
         app = services(miners, premises, job_starter(client))
         async with inference_worker(client, activities, settings.activity_threads), serving(app, listener):
             await stop.wait()

@@ -70,7 +70,6 @@ class MinerSettings(BaseModel):
     climatology_url: str
     extra_layouts: Beside | None = None
     egress_allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    planet_seed: int = 1
     activity_threads: int = Field(default=4, ge=1)
     miners: tuple[Miner, ...] = Field(alias="miner", min_length=1)
 

@@ -56,7 +56,6 @@ class Ports:
 @dataclass(frozen=True)
 class World:
     grid: str = "5p625-small"
-    seed: int = 1
     product: str = "pgrb2.5p62"
     grid_folder: Path | None = None
     analyses: Path | None = None
@@ -217,7 +216,6 @@ class EmbeddedStack:
             "gfs_product": self.world.product,
             "climatology_url": f"{self.archive_url}/climatology",
             "extra_layouts": self.world.grid_folder,
-            "planet_seed": self.world.seed,
         }
         miners = [
             {**asdict(miner), "key_file": str(self.folder.key_file(_key_name(miner))), "base_path": f"/{miner.name}"}
@@ -231,7 +229,7 @@ class EmbeddedStack:
             "port": self.ports.archive,
             "grid_name": world.grid,
             "levels": load_layout(world.grid, world.grid_folder).level_hectopascal,
-            "seed": world.seed,
+            "seed": 1,
             "product": world.product,
             "layouts": world.grid_folder,
             "analyses": world.analyses,

@@ -183,7 +183,7 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
     folder = open_state_folder(world.folder / "state", temporal_server.binary_version(temporal_server.find_binary()))
     try:
         _save_keys(folder.key_file, miners)
-        grid = Grid("attacked", seed=SEED, grid_folder=world.grids)
+        grid = Grid("attacked", grid_folder=world.grids)
         plans = [MinerPlan(miner.name) for miner in miners]
         stack = EmbeddedStack(folder, world.ports, grid, plans, settings=HASTE, durable=False)
         stack.write_files()

@@ -128,8 +128,15 @@ class Scene:
             gfs_product=PRODUCT,
             climatology_url=f"{self.archive_url}/climatology",
             extra_layouts=self.grids,
-            planet_seed=SEED,
-            miner=[{"name": "calm", "key_file": self.folder / "calm.key", "base_path": "/calm", "kind": kind}],
+            miner=[
+                {
+                    "name": "calm",
+                    "key_file": self.folder / "calm.key",
+                    "base_path": "/calm",
+                    "kind": kind,
+                    "parameters": {"seed": SEED} if kind == "skilful" else {},
+                }
+            ],
         )
 
     def prepare(self, listen: str, validator: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -158,7 +165,7 @@ class Job:
         self, scene: Scene, settings: MinerSettings, premises: Premises, me: HostedMiner, departure: Departure
     ) -> None:
         library = Library(settings, scene.decoder, premises.clock)
-        self.activities = MinerActivities({me.key.hotkey: me}, premises, library, SEED)
+        self.activities = MinerActivities({me.key.hotkey: me}, premises, library)
         self.premises, self.departure = premises, departure
         self.layout = load_layout(GRID, scene.grids)
         self.begun: dict[str, asyncio.Task[None]] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import pytest
@@ -149,10 +150,11 @@ def write_registry(folder: Path, validator_url: str) -> None:
     (folder / "registry.toml").write_text(text, encoding="utf-8")
 
 
-def with_key(folder: Path, miner: Mapping[str, object]) -> dict[str, object]:
+def with_key(folder: Path, miner: Mapping[str, Any]) -> dict[str, object]:
     key_file = folder / f"{miner['name']}.key"
     PrivateKey.generate().save(key_file)
-    return {"key_file": key_file, "base_path": f"/{miner['name']}", **miner}
+    planet = {"parameters": {"seed": SEED, **miner.get("parameters", {})}} if miner.get("kind") == "skilful" else {}
+    return {"key_file": key_file, "base_path": f"/{miner['name']}", **miner, **planet}
 
 
 @pytest.fixture
@@ -171,7 +173,6 @@ def make_settings(tmp_path: Path, archive_url: str) -> MakeSettings:
             gfs_product=PRODUCT,
             climatology_url=f"{archive_url}/climatology",
             extra_layouts=tmp_path,
-            planet_seed=SEED,
             miner=[with_key(tmp_path, miner) for miner in miners],
         )
 
@@ -189,7 +190,7 @@ def make_stage(
         premises = open_premises(settings, FixedClock(NOW))
         hosts = {one.key.hotkey: one for one in (hosted(settings, miner) for miner in settings.miners)}
         library = Library(settings, decoder, premises.clock)
-        stage = Stage(settings, premises, hosts, MinerActivities(hosts, premises, library, SEED), make_call)
+        stage = Stage(settings, premises, hosts, MinerActivities(hosts, premises, library), make_call)
         made.append(stage)
         return stage
 

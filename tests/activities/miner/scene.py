@@ -41,6 +41,7 @@ class Scene:
     url: str
     started: list[tuple[MinerJobInput, Requested]]
     clock: FixedClock
+    temporal: bool = True
 
     def roster(self, name: str) -> RosterEntry:
         hotkey = self.stage.miner(name).key.hotkey
@@ -84,17 +85,17 @@ async def scene(make_stage: MakeStage, *miners: Mapping[str, object]) -> AsyncGe
     listener = bound("127.0.0.1", 0)
     port = listener.getsockname()[1]
     stage = make_stage(*miners, port=port)
-    started: list[tuple[MinerJobInput, Requested]] = []
+    clock = stage.premises.clock
+    assert isinstance(clock, FixedClock)
+    on = Scene(stage, f"http://127.0.0.1:{port}", [], clock)
 
     async def start_job(job: MinerJobInput, wanted: Requested) -> None:
-        if stage.settings.planet_seed < 0:
+        if not on.temporal:
             raise Refusal("NotReady", "no Temporal")
-        started.append((job, wanted))
+        on.started.append((job, wanted))
 
     async with serving(services(stage.miners.values(), stage.premises, start_job), listener):
-        clock = stage.premises.clock
-        assert isinstance(clock, FixedClock)
-        yield Scene(stage, f"http://127.0.0.1:{port}", started, clock)
+        yield on
 
 
 def forecast_made(stage: Stage, name: str) -> MinerJobInput:

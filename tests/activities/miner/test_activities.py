@@ -88,7 +88,7 @@ def test_model_that_takes_its_time_is_not_taken_for_dead(make_stage: MakeStage) 
             assert seen.wait(10)
             return super()._forecaster(*given)
 
-    thinking = Thinking(stage.miners, stage.premises, stage.activities._library, SEED)
+    thinking = Thinking(stage.miners, stage.premises, stage.activities._library)
     assert environment.run(thinking.run_inference, job).leads == 4
 
 
@@ -206,7 +206,7 @@ def test_flipped_byte_is_in_one_scored_chunk_only(make_stage: MakeStage) -> None
 
 
 def test_copied_gfs_is_the_public_forecast_unchanged(make_stage: MakeStage) -> None:
-    stage = make_stage({"name": "copyist", "kind": "skilful", "cheat": "copies_gfs"})
+    stage = make_stage({"name": "copyist", "kind": "copied_gfs"})
     _, job = stage.receive("copyist")
     make_forecast(stage, job)
     copied = opened(stage.premises.store(job.job_id))["z"].sel(level=500, lead_time=240).values

@@ -82,7 +82,7 @@ async def test_call_that_cannot_be_done_is_unsupported(make_stage: MakeStage, ch
 
 async def test_call_is_not_ready_while_the_job_cannot_be_started(make_stage: MakeStage) -> None:
     async with scene(make_stage, {"name": "calm"}) as on:
-        on.stage.settings = on.stage.settings.model_copy(update={"planet_seed": -1})
+        on.temporal = False
         with pytest.raises(MinerUnreachable) as refused:
             await on.client().request_forecast(on.roster("calm"), on.call("calm"))
     assert refused.value.found == "503" and refused.value.retry_after == timedelta(seconds=30)
