@@ -66,13 +66,8 @@ def roster(store: ObjectStore, ref: Ref) -> dict[str, RosterEntry]:
     return {entry.hotkey: entry for entry in _ROSTER.validate_json(store.get(ref.sha256))}
 
 
-def call(store: ObjectStore, ref: Ref) -> ForecastRequestData:
+def call(store: ObjectStore, sha256: str) -> ForecastRequestData:
     """The call of a run."""
-    return call_of(store, ref.sha256)
-
-
-def call_of(store: ObjectStore, sha256: str) -> ForecastRequestData:
-    """The call of a run, by digest."""
     return ForecastRequestData.parse(store.get(sha256))
 
 

@@ -101,7 +101,7 @@ class VerifiedDownloads:
     def _offered(self, request: VerifyManifest) -> CommittedForecast:
         target = request.target
         offer = documents.commitment(self._store, request.commitment)
-        call = documents.call(self._store, target.call)
+        call = documents.call(self._store, target.call.sha256)
         return CommittedForecast(
             miner=documents.roster(self._store, target.roster)[target.hotkey],
             commitment=Commitment.parse(offer.commitment),

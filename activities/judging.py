@@ -213,15 +213,13 @@ class Judge:
         return self._record(hotkey, fault.code, where | evidence)
 
     def _record(self, hotkey: str, code: str, scope: dict[str, Any]) -> FaultRecord:
-        return FaultRecord.model_validate(
-            {
-                "run_id": self.request.run.run_id,
-                "hotkey": hotkey,
-                "generation": self.request.generation,
-                "code": code,
-                "cause": tree()[code].cause,
-                "effect": effect_of(code),
-                "recorded_at": self.now,
-                **scope,
-            }
+        return FaultRecord(
+            run_id=self.request.run.run_id,
+            hotkey=hotkey,
+            generation=self.request.generation,
+            code=code,
+            cause=tree()[code].cause,
+            effect=effect_of(code),
+            recorded_at=self.now,
+            **scope,
         )

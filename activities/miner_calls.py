@@ -82,7 +82,7 @@ class HttpMinerCalls:
         await self._client.deliver_receipt(roster[request.target.hotkey], receipt)
 
     async def _target(self, request: MinerCall) -> tuple[ForecastRequestData, dict[str, RosterEntry]]:
-        call = await asyncio.to_thread(documents.call, self._store, request.call)
+        call = await asyncio.to_thread(documents.call, self._store, request.call.sha256)
         return call, await asyncio.to_thread(documents.roster, self._store, request.roster)
 
     async def _committed(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from temporalio import activity
 
 from activities import documents
+from activities.messages.base import FaultNote
 from activities.messages.miner import (
     CommitmentRecorded,
     LastWord,
     MinerAnswer,
+    MinerStep,
     RecordAnswer,
     RecordCommitment,
     SettleMiner,
@@ -24,22 +28,11 @@ from protocol.commitment import Commitment
 from protocol.identity import PrivateKey
 from weather.second_chances import effect_of
 
-MANIFEST_CODES = frozenset(
-    {
-        "ManifestAbsent",
-        "ManifestMalformed",
-        "ManifestMismatch",
-        "ManifestPathsWrong",
-        "ManifestSizesWrong",
-        "CoordinatesWrong",
-        "MetadataRefused",
-    }
+MANIFEST_CODES = (
+    *("ManifestAbsent", "ManifestMalformed", "ManifestMismatch", "ManifestPathsWrong", "ManifestSizesWrong"),
+    *("CoordinatesWrong", "MetadataRefused"),
 )
-STAGES = {
-    "fetching": "fetch_initiated",
-    "inference": "inference_triggered",
-    "writing": "awaiting_inference_results",
-}
+STAGES = {"fetching": "fetch_initiated", "inference": "inference_triggered", "writing": "awaiting_inference_results"}
 
 
 class LedgerMinerRecords:
@@ -54,13 +47,7 @@ class LedgerMinerRecords:
         with self._ledger.begin() as session:
             expected = runs.changed_run(session, request.run_id).input_data_hash
             for status in _statuses(request.answer, expected):
-                step = ResponseStep(
-                    run_id=request.run_id,
-                    hotkey=request.hotkey,
-                    to=status,
-                    at=request.at,
-                    input_data_hash=request.answer.input_data_hash,
-                )
+                step = _step(request, status, input_data_hash=request.answer.input_data_hash)
                 responses.advance_response(session, step)
 
     @activity.defn
@@ -89,23 +76,21 @@ class LedgerMinerRecords:
     @activity.defn
     def settle_miner(self, request: SettleMiner) -> None:
         """Record the end: verified, or one fault with its evidence."""
-        step = ResponseStep(run_id=request.run_id, hotkey=request.hotkey, to="verifying_manifest", at=request.at)
+        fault, steps = request.fault, [_step(request, "verifying_manifest")]
+        if request.store:
+            steps.append(_step(request, "verified_manifest_store_opened", manifest_digest=request.store.sha256))
+        elif fault:
+            evidence = fault.model_dump(exclude={"cause"})
+            if fault.code in MANIFEST_CODES:
+                steps.append(_step(request, "failed_manifest_verification", **evidence))
+            else:
+                steps = [_step(request, "verification_error", **evidence)]
         with self._ledger.begin() as session:
-            if request.store:
+            for step in steps:
                 responses.advance_response(session, step)
-                verified = {"to": "verified_manifest_store_opened", "manifest_digest": request.store.sha256}
-                responses.advance_response(session, step.model_copy(update=verified))
-            elif request.fault:
-                fault = request.fault
-                failed = fault.code in MANIFEST_CODES
-                if failed:
-                    responses.advance_response(session, step)
-                to = "failed_manifest_verification" if failed else "verification_error"
-                evidence = {"to": to, **fault.model_dump(exclude={"cause"})}
-                responses.advance_response(session, step.model_copy(update=evidence))
-                facts.record_faults(session, [_fault_record(request)])
-        instruments.FAULTS_RECORDED.tally(filter(None, [request.fault]), "code", "cause")
-        outcome, code = ("fault", request.fault.code) if request.fault else ("verified", "")
+            facts.record_faults(session, [_fault_record(request, fault)] if fault else [])
+        instruments.FAULTS_RECORDED.tally(filter(None, [fault]), "code", "cause")
+        outcome, code = ("fault", fault.code) if fault else ("verified", "")
         instruments.MINERS_SETTLED.add(outcome=outcome, code=code)
 
 
@@ -120,15 +105,16 @@ def _statuses(answer: MinerAnswer, expected_hash: str | None) -> list[str]:
     return sorted(words, key=RESPONSE_RANKS.__getitem__)
 
 
-def _fault_record(request: SettleMiner) -> FaultRecord:
-    assert request.fault is not None
-    return FaultRecord.model_validate(
-        {
-            "run_id": request.run_id,
-            "hotkey": request.hotkey,
-            "generation": request.generation,
-            "effect": effect_of(request.fault.code),
-            "recorded_at": request.at,
-            **request.fault.model_dump(),
-        }
+def _step(request: MinerStep, to: str, **evidence: Any) -> ResponseStep:
+    return ResponseStep(run_id=request.run_id, hotkey=request.hotkey, to=to, at=request.at, **evidence)
+
+
+def _fault_record(request: SettleMiner, fault: FaultNote) -> FaultRecord:
+    return FaultRecord(
+        run_id=request.run_id,
+        hotkey=request.hotkey,
+        generation=request.generation,
+        effect=effect_of(fault.code),
+        recorded_at=request.at,
+        **fault.model_dump(),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from temporalio import activity
 
 from activities.messages.audits import CommitmentsCompared
+from activities.messages.base import FaultNote
 from activities.messages.run import RunStep
 from adapters import instruments, log_client
 from adapters.egress import Egress
@@ -55,16 +56,17 @@ class LedgerPeers:
 
 
 def _fault(request: RunStep, hotkey: str, signed: list[ReceiptedCommitment]) -> FaultRecord:
-    first, second, *_ = signed
+    first, second = (one.receipt for one in signed[:2])
+    twice = Equivocation(
+        f"two commitments, receipted by {first.validator[:8]} and {second.validator[:8]}",
+        found=second.entry.commitment_digest,
+        expected=first.entry.commitment_digest,
+    )
     return FaultRecord(
         run_id=request.run.run_id,
         hotkey=hotkey,
-        code=Equivocation.__name__,
-        cause=Equivocation.cause,
         effect="W",
-        detail=f"two commitments, receipted by {first.receipt.validator[:8]} and {second.receipt.validator[:8]}",
-        found=second.receipt.entry.commitment_digest,
-        expected=first.receipt.entry.commitment_digest,
         attempts=[one.value for one in signed],
         recorded_at=request.at,
+        **FaultNote.of(twice).model_dump(),
     )

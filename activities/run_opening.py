@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import activity
 
 from activities import documents, outbox
-from activities.messages.base import Purpose
+from activities.messages.base import FaultNote, Purpose
 from activities.messages.run import CommitWindow, ForecastRunInput, OpenCommitWindow, Roster, RosterMiner, Run
 from adapters import instruments
 from adapters.catalog import Catalog
@@ -131,19 +132,16 @@ class LedgerRunOpening:
         return registry.roster(limit, {} if limit is None else self._addresses(registry.hosts))
 
     def _excluded(self, run: Run, entry: RosterEntry) -> FaultRecord:
+        limit = f"at most {self._defaults.hotkeys_per_address}"
+        excluded = RosterExcluded("too many hotkeys behind its address", found=entry.base_url, expected=limit)
         return FaultRecord(
             run_id=run.run_id,
             hotkey=entry.hotkey,
-            code=RosterExcluded.__name__,
-            cause=RosterExcluded.cause,
             effect="W",
-            detail="too many hotkeys behind its address",
-            found=entry.base_url,
-            expected=f"at most {self._defaults.hotkeys_per_address}",
             recorded_at=self._clock.now(),
+            **FaultNote.of(excluded).model_dump(),
         )
 
-    # long: the fields of a run
     def _resolve(self, request: ForecastRunInput) -> Run:
         now, defaults = self._clock.now(), self._defaults
         _require_past(request.init_time, now)
@@ -151,57 +149,44 @@ class LedgerRunOpening:
         grid = request.grid or defaults.grid
         layout, rules = self._catalog.layout(grid), self._catalog.rules(grid)
         _require("score spec", request.score_spec, rules.digest)
+        given: dict[str, Any] = {name: value for name, value in vars(defaults).items() if name in Run.model_fields}
+        given["grid"] = grid
         last = request.init_time + timedelta(hours=max(rules.final_leads)) + defaults.truth_delay
+        if request.run_purpose == "hindcast":
+            last = max(last, now)
+            given.update(second_chance=timedelta(0), round_backend=False)
         return Run(
-            network=defaults.network,
+            **given,
             run_id=request.workflow_id,
             init_time=request.init_time,
             purpose=request.run_purpose,
-            grid=grid,
             layout_digest=layout.digest,
             score_spec_digest=rules.digest,
             day1_lead_hours=rules.day1_qc.lead_time_hours,
             final_lead_hours=rules.final_leads,
             opened_at=now,
-            close_by=(last if request.run_purpose == "live" else max(last, now)) + defaults.truth_budget,
-            seal_grace=defaults.seal_grace,
-            second_chance=defaults.second_chance if request.run_purpose == "live" else timedelta(0),
-            truth_delay=defaults.truth_delay,
-            heartbeat_timeout=defaults.heartbeat_timeout,
-            round_pauses=defaults.round_pauses,
-            attempt_pauses=defaults.attempt_pauses,
-            round_backend=defaults.round_backend and request.run_purpose == "live",
+            close_by=last + defaults.truth_budget,
         )
 
     def _late(self, run: Run, lead_hours: int) -> FaultRecord:
         latest = self._defaults.deadline_rules(run.purpose).latest(run.init_time, lead_hours)
         late = RunLate if run.opened_at + self._defaults.min_window > latest else InputsLate
+        note = FaultNote.of(late(f"no miner could commit before {names.format_time(latest)}"))
         return FaultRecord(
-            run_id=run.run_id,
-            lead_hours=lead_hours,
-            code=late.__name__,
-            cause=late.cause,
-            effect="V",
-            detail=f"no miner could commit before {names.format_time(latest)}",
-            recorded_at=run.opened_at,
+            run_id=run.run_id, lead_hours=lead_hours, effect="V", recorded_at=run.opened_at, **note.model_dump()
         )
 
     def _call(self, request: OpenCommitWindow, requested_at: datetime, first: int) -> ForecastRequestData:
         run, layout = request.run, self._catalog.pinned_layout(request.run.grid, request.run.layout_digest)
         deadline = self._defaults.deadline_rules(run.purpose).deadline(run.init_time, requested_at, first)
         return ForecastRequestData(
-            network=run.network,
-            run_id=run.run_id,
-            purpose=run.purpose,
+            **run.model_dump(include={"network", "run_id", "purpose", "grid", "layout_digest", "score_spec_digest"}),
             job_id=names.job_id(run.network, run.run_id, self._defaults.validator),
             gfs_init_time=run.init_time,
             gfs_init_metadata=InitMetadata.parse(self._store.get(request.inputs.objects.sha256)),
             input_data_hash=request.inputs.input_data_hash,
             forecast_step_hours=layout.lead_time_hours[0],
             inference_steps=len(layout.lead_time_hours),
-            grid=run.grid,
-            layout_digest=run.layout_digest,
-            score_spec_digest=run.score_spec_digest,
             first_scored_lead_hours=first,
             requested_at=requested_at,
             commit_deadline=deadline,

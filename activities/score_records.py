@@ -29,7 +29,7 @@ class LedgerScoreRecords:
     def start_pass(self, request: StartPass) -> PassStarted:
         """Move the scoring job along a legal edge; answers what the run's inputs are."""
         with self._ledger.begin() as session:
-            jobs.reach_job(session, _step(request, request.to))
+            jobs.reach_job(session, _step(request, request.run_id, request.to))
             if request.pass_name == "day1_qc" and request.to == "in_progress":
                 runs.reach_run(session, request.run_id, "initial_scoring_running", "truth is ready", request.at)
             return PassStarted(inputs=runs.changed_run(session, request.run_id).bundle_digest)
@@ -55,8 +55,7 @@ class LedgerScoreRecords:
             copies = self._clones(session, request)
             facts.record_faults(session, [*copies, *filter(None, [void])])
             facts.record_faults(session, near := self._near_clones(session, request))
-            step = StartPass(to=to, run_id=run_id, **request.model_dump(include=_JOB))
-            jobs.reach_job(session, _step(step, to).model_copy(update={"code": code}))
+            jobs.reach_job(session, _step(request, run_id, to, code))
             if request.pass_name == "day1_qc":
                 done = "initial_scoring_failed" if request.fault else "initial_scoring_done"
                 runs.reach_run(session, run_id, done, code or "day-1 facts are recorded", request.at)
@@ -80,20 +79,9 @@ class LedgerScoreRecords:
         return clones.near_clone_faults(session, run, found, request.at)
 
 
-_JOB = {"pass_name", "lead_hours", "generation", "at"}
-
-
-def _step(request: StartPass, to: str) -> JobStep:
-    return JobStep.model_validate(
-        {
-            "run_id": request.run_id,
-            "score_type": request.pass_name,
-            "lead_hours": request.lead_hours,
-            "generation": request.generation,
-            "to": to,
-            "at": request.at,
-        }
-    )
+def _step(request: StartPass | FinishPass, run_id: str, to: str, code: str | None = None) -> JobStep:
+    key = request.model_dump(include={"lead_hours", "generation", "at"})
+    return JobStep.model_validate({"run_id": run_id, "score_type": request.pass_name, "to": to, "code": code, **key})
 
 
 def _void(request: FinishPass) -> FaultRecord | None:

@@ -38,7 +38,7 @@ class LedgerCommitments:
             hotkeys = frozenset(one.hotkey for one in roster.roster_of(session, run_id))
             sealed, document = row.status != "pending", row.call_document
         return OpenCall(
-            data=documents.call_of(self._store, document),
+            data=documents.call(self._store, document),
             layout=self._catalog.pinned_layout(run.grid, run.layout_digest),
             hotkeys=hotkeys,
             deadline=deadline,

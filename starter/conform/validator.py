@@ -109,7 +109,7 @@ class Validator:
         opening = OpenCommitWindow(run=run, inputs=inputs, roster_digest=roster.roster_digest)
         window = control["open_commit_window"](opening)
         (miner,) = documents.roster(self.wiring.store, roster.entries).values()
-        call = documents.call(self.wiring.store, window.call).addressed_to(miner.hotkey)
+        call = documents.call(self.wiring.store, window.call.sha256).addressed_to(miner.hotkey)
         analysis = {(field.variable, field.level): field for field in fetched[0].fields}
         steady = next((one for one in STEADY if one in analysis), self.layout.fields()[0])
         return miner, call, analysis[steady]

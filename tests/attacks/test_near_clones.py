@@ -53,7 +53,7 @@ def truth_set(validator: Validator, world: World, lead: int) -> TruthSet:
 
 def commit(validator: Validator, opened: Opened, miner: Miner) -> ChunkMiner:
     """A commitment, and the day-1 chunks behind it."""
-    miner.call = documents.call(validator.store, opened.call)
+    miner.call = documents.call(validator.store, opened.call.sha256)
     value = miner.commitment_value()
     commitment, deadline = Commitment.of_value(value), miner.call.commit_deadline
     received = ReceivedCommitment(

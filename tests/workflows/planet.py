@@ -106,7 +106,7 @@ class Miners(FakeMiners):
     @activity.defn
     async def request_forecast(self, request: MinerCall) -> MinerAnswer:
         self.planet.asked.append(request.hotkey)
-        call = documents.call(self.planet.store, request.call)
+        call = documents.call(self.planet.store, request.call.sha256)
         data = offer(call, self.planet.catalog.layout(self.planet.grid), self.planet.keys[request.hotkey])
         kept = documents.put(self.planet.store, data.canonical)
         return MinerAnswer(stage="completed", commitment=kept, received_at=ServerClock().now())

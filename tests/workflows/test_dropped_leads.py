@@ -96,7 +96,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         server.app = miner = HostileMiner()
         post = Post(server, miner, store, catalog, Witness(Clock()))
         opened = validator.open(ForecastRunInput(init_time=T0, grid=LAYOUT.grid))
-        miner.call = documents.call(store, opened.call).addressed_to(MINER.hotkey)
+        miner.call = documents.call(store, opened.call.sha256).addressed_to(MINER.hotkey)
         miner.objects = honest_objects(miner.call)
         commitment = miner.commit()
         received = ReceivedCommitment(

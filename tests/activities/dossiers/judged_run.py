@@ -145,7 +145,7 @@ def forecast(key: PrivateKey, lead: int) -> Weather:
 
 def commit(validator: Validator, opened: Opened, key: PrivateKey) -> Store:
     """The store of a miner, its commitment in the ledger, its manifest verified unless it is late."""
-    layout, call = validator.catalog.layout(GRID), documents.call(validator.store, opened.call)
+    layout, call = validator.catalog.layout(GRID), documents.call(validator.store, opened.call.sha256)
     store = built(layout, key, call.identity(key.hotkey))
     listed = [(path, len(body), hashlib.sha256(body).hexdigest()) for path, body in store.items()]
     manifest = Manifest.build(call.identity(key.hotkey).job_id, listed)

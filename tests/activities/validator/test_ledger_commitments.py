@@ -37,7 +37,7 @@ def test_an_open_run_is_known_by_its_call_roster_and_deadline(validator: Validat
     opened = validator.open()
     call = side.call_of(opened.run.run_id)
     assert call is not None
-    assert call.data == documents.call(validator.store, opened.call)
+    assert call.data == documents.call(validator.store, opened.call.sha256)
     assert call.layout.digest == opened.run.layout_digest
     assert call.hotkeys == {ALICE.hotkey, BOB.hotkey}
     assert (call.deadline, call.sealed) == (opened.window.commit_deadline, False)

@@ -85,7 +85,7 @@ def pull(validator: Validator, opened: Opened, at: Any, root: str = "5" * 64, ke
 def test_an_answer_is_projected_to_the_word_of_its_stage(
     validator: Validator, opened: Opened, said: dict, status: str
 ) -> None:
-    ours = documents.call(validator.store, opened.call).input_data_hash
+    ours = documents.call(validator.store, opened.call.sha256).input_data_hash
     said = {name: ours if value == "ours" else value for name, value in said.items()}
     assert answer(validator, opened, **said) == status
     assert row(validator, opened).input_data_hash == said.get("input_data_hash")
@@ -104,7 +104,7 @@ def test_an_answer_that_says_less_than_the_last_writes_nothing(validator: Valida
 
 
 def test_a_hash_that_was_wrong_can_be_put_right(validator: Validator, opened: Opened) -> None:
-    ours = documents.call(validator.store, opened.call).input_data_hash
+    ours = documents.call(validator.store, opened.call.sha256).input_data_hash
     answer(validator, opened, stage="fetching", input_data_hash=OTHER_HASH)
     said = {"stage": "fetching", "input_data_hash": ours}
     assert answer(validator, opened, **said) == "input_validation_complete"

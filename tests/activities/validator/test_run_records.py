@@ -160,7 +160,7 @@ def test_the_hotkeys_above_the_limit_of_an_address_are_not_on_the_roster(validat
 
 def test_a_live_window_ends_after_the_wait_and_the_call_says_so(validator: Validator) -> None:
     opened = validator.open()
-    call = documents.call(validator.store, opened.call)
+    call = documents.call(validator.store, opened.call.sha256)
     assert opened.window.requested_at == call.requested_at == OPENED
     assert opened.window.commit_deadline == call.commit_deadline == OPENED + timedelta(hours=1)
     assert opened.window.first_lead_hours == call.first_scored_lead_hours == 6
@@ -216,7 +216,7 @@ def test_the_first_window_stands_and_is_logged_once(validator: Validator) -> Non
     assert validator.open().window == opened.window
     (entry,) = leaves(validator)
     assert (entry["kind"], entry["roster_digest"]) == ("run_opened", opened.roster.roster_digest)
-    assert entry["call_digest"] == documents.call(validator.store, opened.call).call_digest
+    assert entry["call_digest"] == documents.call(validator.store, opened.call.sha256).call_digest
     assert parse_time(entry["commit_deadline"]) == opened.window.commit_deadline
 
 

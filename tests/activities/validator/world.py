@@ -149,7 +149,7 @@ class Opened:
 
     def offer(self, key: PrivateKey, root: str = "5" * 64) -> CommitmentData:
         """A commitment of a miner for this run, signed."""
-        call = documents.call(self.store, self.call)
+        call = documents.call(self.store, self.call.sha256)
         return offer(call, Catalog().layout(call.grid), key, root)
 
     def put_offer(self, key: PrivateKey, root: str = "5" * 64) -> Ref:
