@@ -17,8 +17,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from adapters.ledger.audits import secret_of
 from adapters.ledger.engine import Ledger
-from adapters.ledger.secrets import secret_of
 from protocol.identity import PrivateKey
 from starter.embedded import REQUESTS, VALIDATOR, Ports
 from tests.chaos.test_observability import CALL_2, collecting
