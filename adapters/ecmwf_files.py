@@ -45,4 +45,4 @@ class EcmwfFiles:
     @cached_property
     def _held(self) -> dict[tuple[int, int, str, datetime], DecodedMessage]:
         messages = (one for path in self._paths for one in self._decode(path.read_bytes()))
-        return {(one.keys["paramId"], one.level, one.step, one.validity): one for one in messages}
+        return {(one.keys["paramId"], one.keys["level"], one.keys["stepRange"], one.validity): one for one in messages}

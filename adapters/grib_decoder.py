@@ -30,6 +30,7 @@ _SURFACE = {
     "10v": ("10v", 166, "heightAboveGround", 10),
     "msl": ("prmsl", 260074, "meanSea", 0),
 }
+_IDENTITY = ("edition", "shortName", "paramId", "typeOfLevel", "level", "stepRange")
 _SCANNING = ("iScansNegatively", "jPointsAreConsecutive", "alternativeRowScanning")
 
 
@@ -37,12 +38,8 @@ _SCANNING = ("iScansNegatively", "jPointsAreConsecutive", "alternativeRowScannin
 class DecodedMessage:
     """One field as it stands in a message; `keys` are those of eccodes."""
 
-    short_name: str
-    type_of_level: str
-    level: int
-    step: str
-    validity: datetime
     keys: Mapping[str, Any]
+    validity: datetime
     values: npt.NDArray[np.float64]
 
 
@@ -132,8 +129,7 @@ def _decoded(keys: Mapping[str, Any], values: npt.NDArray[np.float64]) -> Decode
         validity = datetime.strptime(f"{keys['validityDate']:08d}{keys['validityTime']:04d}", "%Y%m%d%H%M")
     except (ValueError, TypeError) as error:
         raise SourceCorrupt("message has no time", found=(keys["validityDate"], keys["validityTime"])) from error
-    names = (keys["shortName"], keys["typeOfLevel"], keys["level"], keys["stepRange"])
-    return DecodedMessage(*names, validity.replace(tzinfo=UTC), keys, values)
+    return DecodedMessage(keys, validity.replace(tzinfo=UTC), values)
 
 
 def _field(decoded: Sequence[DecodedMessage], channel: Channel, plan: RangePlan, grid: Grid) -> Field:
@@ -156,9 +152,7 @@ def _expected(channel: Channel, plan: RangePlan) -> tuple[object, ...]:
 
 
 def _identity(message: DecodedMessage) -> tuple[object, ...]:
-    keys = message.keys
-    where = message.short_name, keys["paramId"], message.type_of_level, message.level
-    return keys["edition"], *where, message.step, message.validity
+    return *(message.keys[name] for name in _IDENTITY), message.validity
 
 
 def _sha256(message: bytes) -> str:

@@ -29,7 +29,9 @@ def grib() -> bytes:
 def coarse(decoder: GribDecoder, grib: bytes) -> CoarseFile:
     messages = cut_messages(grib)
     held = [(field, message) for message in messages for field in decoder.decode_any(message)]
-    message_of = {(field.short_name, field.level, field.type_of_level): message for field, message in held}
+    message_of = {
+        tuple(field.keys[name] for name in ("shortName", "level", "typeOfLevel")): message for field, message in held
+    }
     return CoarseFile(messages, [field for field, _ in held], message_of)
 
 

@@ -80,6 +80,8 @@ def one_field(decoder: GribDecoder, data: bytes) -> DecodedMessage:
 
 def find_field(fields: list[DecodedMessage], name: str, level: int, kind: str = "isobaricInhPa") -> DecodedMessage:
     (found,) = [
-        field for field in fields if (field.short_name, field.level, field.type_of_level) == (name, level, kind)
+        field
+        for field in fields
+        if (field.keys["shortName"], field.keys["level"], field.keys["typeOfLevel"]) == (name, level, kind)
     ]
     return found

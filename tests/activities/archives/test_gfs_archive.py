@@ -36,8 +36,8 @@ async def test_all_winds_of_all_levels_arrive(
     plan = await archive.plan(CYCLE, LEAD, WINDS)
     messages = await archive.fetch(plan, lambda *done: beats.append(done))
     decoded = [field for message in messages for field in decoder.decode_any(message.data)]
-    assert sorted(field.short_name for field in decoded) == sorted(["u", "v"] * 26 + ["10u", "10v"])
-    assert {field.level for field in decoded if field.short_name == "v"} == set(ALL_LEVELS)
+    assert sorted(field.keys["shortName"] for field in decoded) == sorted(["u", "v"] * 26 + ["10u", "10v"])
+    assert {field.keys["level"] for field in decoded if field.keys["shortName"] == "v"} == set(ALL_LEVELS)
     assert {field.validity for field in decoded} == {datetime(2011, 1, 15, 12, tzinfo=UTC)}
     assert all(30 < np.ptp(values_on(field, COARSE)) < 200 for field in decoded)
     assert all(message.planned.fields == 2 for message in messages if len(message.planned.channels) == 2)

@@ -26,7 +26,7 @@ from weather.faults import SourceCorrupt
 
 
 def test_a_real_file_holds_343_fields_in_307_messages(coarse: CoarseFile) -> None:
-    names = [field.short_name for field in coarse.fields]
+    names = [field.keys["shortName"] for field in coarse.fields]
     assert (len(coarse.messages), len(coarse.fields)) == (307, 343)
     assert (names.count("v"), names.count("10v")) == (35, 1)
 
@@ -89,7 +89,7 @@ def test_prmsl_is_renamed_and_mslet_is_not_taken_for_it(decoder: GribDecoder, co
     (msl,) = decoder.decode([raw], plan_of(raw), COARSE)
     assert (msl.variable, msl.unit) == ("msl", "Pa")
     mslet = encoded(prmsl, parameterNumber=192)
-    assert one_field(decoder, mslet).short_name == "mslet"
+    assert one_field(decoder, mslet).keys["shortName"] == "mslet"
     with pytest.raises(SourceCorrupt, match="mslet"):
         decoder.decode([framed(mslet, (("msl", 0),))], plan_of(raw), COARSE)
 

@@ -66,7 +66,7 @@ def test_the_real_forecasts_of_a_region_give_their_known_errors(
     folder = "pairs/ifs_oper_vs_an_20160925"
     forecast, analyses = (
         {
-            (field.validity, field.level): values_on(field, ATLANTIC)
+            (field.validity, field.keys["level"]): values_on(field, ATLANTIC)
             for field in decoder.decode_any(sample_path(f"{folder}/{kind}_{file}.grib").read_bytes())
         }
         for kind in ("oper", "an")

@@ -50,7 +50,7 @@ def test_a_torture_file_has_the_outcome_that_is_written(decoder: GribDecoder, na
             for field in decoder.decode_any(data):
                 values_on(field, _own_grid(field))
     assert time.monotonic() - started < 10
-    assert one_field(decoder, sample_path(T500[0]).read_bytes()).short_name == "t"
+    assert one_field(decoder, sample_path(T500[0]).read_bytes()).keys["shortName"] == "t"
 
 
 def _own_grid(field: DecodedMessage) -> Grid:
@@ -130,7 +130,9 @@ def test_a_child_that_takes_too_much_is_the_sources_fault_and_the_next_message_d
         with pytest.raises(SourceCorrupt, match="decode"):
             decoder.decode_any(hostile)
         assert (
-            one_field(decoder, sample_path("gfs/test_NOAAS3_HRES-GFS_10u_20210509T06_S00.grib").read_bytes()).level
+            one_field(decoder, sample_path("gfs/test_NOAAS3_HRES-GFS_10u_20210509T06_S00.grib").read_bytes()).keys[
+                "level"
+            ]
             == 10
         )
 
