@@ -55,7 +55,7 @@ class Judge:
         facts = []
         for chunk in objects.chunks:
             try:
-                facts.append(self._final(hotkey, chunk, self.decode(chunk)))
+                facts.append(self.final(hotkey, chunk, self.decode(chunk)))
             except MinerFault as fault:
                 faults.append(self._fault(hotkey, ObjectFault.of(chunk, fault)))
         return Part(facts=tuple(facts), faults=tuple(faults))
@@ -64,7 +64,7 @@ class Judge:
         """Facts of a forecast of our own: it copies nobody, and what it fails is a score of 0 and no fault."""
         hotkey = ENTRANT + name
         if self.request.pass_name == "era5_final":
-            return Part(facts=tuple(self._final(hotkey, case, forecast(case)) for case in cases), faults=())
+            return Part(facts=tuple(self.final(hotkey, case, forecast(case)) for case in cases), faults=())
         day1 = self.rules.day1_qc.model_copy(update={"gamma": "0"})
         exempt = replace(self, rules=self.rules.model_copy(update={"day1_qc": day1}))
         judged = [exempt._component(hotkey, case, forecast(case)) for case in cases]
@@ -74,7 +74,8 @@ class Judge:
             facts += self._gate_facts(hotkey, verdict, facts_digest(facts))
         return Part(facts=tuple(facts), faults=())
 
-    def _final(self, hotkey: str, chunk: FieldCase, forecast: Field) -> ScoreFact:
+    def final(self, hotkey: str, chunk: FieldCase, forecast: Field) -> ScoreFact:
+        """The fact of one field of the final pass."""
         world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
         sums = field_sums(forecast, world.truth[key], world.climatology[key])
         metrics.check_identity(sums)

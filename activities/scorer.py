@@ -7,6 +7,7 @@ from temporalio import activity
 from activities import attempts, documents, entrants, likeness
 from activities.judging import Judge, LeadWorld
 from activities.messages.base import Ref
+from activities.messages.revisions import RescoreFields
 from activities.messages.scoring import (
     BuildEnsemble,
     EnsembleBuilt,
@@ -16,6 +17,7 @@ from activities.messages.scoring import (
     Scoring,
     TruthSet,
 )
+from activities.rescoring import RevisionPlan, rescore
 from adapters.catalog import Catalog
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import Clock
@@ -63,6 +65,16 @@ class FieldScorer:
         """Keep and score the weighted means of the members."""
         with attempts.beating_thread():
             return entrants.ensemble(self._judge(request), self._store, request)
+
+    @activity.defn
+    def rescore_fields(self, request: RescoreFields) -> Ref:
+        """Prove the scorer, then score what has changed again: for everybody or for nobody."""
+        with attempts.beating_thread():
+            judge, run = self._judge(request), request.run
+            entrants.prove(judge)
+            layout = self._catalog.pinned_layout(run.grid, run.layout_digest)
+            plan = documents.get_model(self._store, RevisionPlan, request.plan.sha256)
+            return documents.put_model(self._store, rescore(judge, self._store, layout, plan))
 
     def _whole(self, parts: list[documents.Part]) -> PartScored:
         whole = documents.Part(

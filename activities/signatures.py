@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from temporalio.common import RetryPolicy
 
-from activities.messages import audits, inference, miner, operator, retention, run, scoring, weights
+from activities.messages import audits, inference, miner, operator, retention, revisions, run, scoring, weights
 from activities.messages.base import Ref
 from activities.task_queues import ACQUIRE, CONTROL, DOWNLOADS, INFERENCE, MINERS, PUBLISH, SCORE
 
@@ -118,8 +118,16 @@ RECORD_MISSED = Signature("record_missed", weights.RecordMissed, NoneType, RECOR
 MARK_UNREFERENCED = Signature("mark_unreferenced", retention.MarkUnreferenced, retention.Marked, REMOVE)
 DELETE_OBJECTS = Signature("delete_objects", retention.DeleteObjects, retention.Deleted, REMOVE)
 
+FIND_REVISIONS = Signature("find_revisions", revisions.FindRevisions, revisions.ValidTimes, DECIDE)
+OPEN_REVISION = Signature("open_revision", revisions.RevisionInput, revisions.ScoredLeads, DECIDE)
+PLAN_REVISION = Signature("plan_revision", scoring.Scoring, revisions.RevisionPlanned, DECIDE)
+RECORD_REVISION = Signature("record_revision", revisions.RecordRevision, revisions.LeadRevised, DECIDE)
+
 FETCH_INPUTS = Signature("fetch_inputs", run.Run, run.Inputs, _long(ACQUIRE, 30, 12, ARCHIVE))
 ENSURE_TRUTH = Signature("ensure_truth", scoring.EnsureTruth, scoring.TruthReady, _long(ACQUIRE, 60, 240, ARCHIVE))
+PUBLISHED_TRUTH = Signature(
+    "published_truth", revisions.ValidTimes, revisions.ValidTimes, _long(ACQUIRE, 5, 20, ARCHIVE)
+)
 
 REQUEST_FORECAST = Signature("request_forecast", miner.MinerCall, miner.MinerAnswer, _short(MINERS, 45, MINER_CALL))
 POLL_COMMITMENT = Signature("poll_commitment", miner.PollCommitment, miner.MinerAnswer, _short(MINERS, 45, MINER_CALL))
@@ -137,6 +145,7 @@ SCORE_MINERS = Signature("score_miners", scoring.ScoreMiners, scoring.PartScored
 SCORE_ENTRANTS = Signature("score_entrants", scoring.ScoreEntrants, scoring.PartScored, _long(SCORE, 30, 24, CPU))
 COMPARE_MINERS = Signature("compare_miners", scoring.ScoreMiners, Ref, _long(SCORE, 60, 24, CPU))
 BUILD_ENSEMBLE = Signature("build_ensemble", scoring.BuildEnsemble, scoring.EnsembleBuilt, _long(SCORE, 30, 24, CPU))
+RESCORE_FIELDS = Signature("rescore_fields", revisions.RescoreFields, Ref, _long(SCORE, 60, 24, CPU))
 
 DELIVER_OUTBOX = Signature("deliver_outbox", run.DeliverOutbox, run.OutboxDelivered, _long(PUBLISH, 10, 31 * 24, SINK))
 PUBLISH_WEIGHTS = Signature("publish_weights", weights.PublishWeights, weights.Publication, _long(PUBLISH, 3, 2, SINK))

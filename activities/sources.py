@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities import attempts, documents
 from activities.messages.base import Ref
+from activities.messages.revisions import ValidTimes
 from activities.messages.run import Inputs, Run
 from activities.messages.scoring import EnsureTruth, TruthReady, TruthSet
 from adapters import instruments
@@ -19,7 +20,7 @@ from adapters.gfs_archive import GfsArchive
 from adapters.grib_decoder import GribDecoder
 from adapters.inputs import FetchedFields, fetch_fields, keep_bundle
 from adapters.object_store import ObjectStore
-from adapters.zarr_source import fetch_climatology, fetch_reanalysis
+from adapters.zarr_source import fetch_climatology, fetch_reanalysis, final_times
 from protocol.messages import InitMetadata, input_data_hash
 from weather.faults import CycleNotYetAvailable, SourceFault, SourceGone, TruthNotYetAvailable
 from weather.field_sets import Kind, field_set_document
@@ -78,24 +79,35 @@ class ArchiveSources:
         rules = self._catalog.pinned_rules(request.run.grid, request.run.score_spec_digest)
         one = self._day1_set if request.pass_name == "day1_qc" else self._final_set
         async with attempts.beating():
-            sets = tuple([await one(request.run, rules, lead) for lead in request.lead_hours])
+            sets = tuple([await one(request, rules, lead) for lead in request.lead_hours])
         instruments.TRUTH_READY.add(len(sets), pass_=request.pass_name)
         return TruthReady(sets=sets)
 
-    async def _final_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
+    @activity.defn
+    async def published_truth(self, request: ValidTimes) -> ValidTimes:
+        """Those of the times whose final truth is said to be there."""
+        async with attempts.beating():
+            final = await asyncio.to_thread(final_times, self._archives.reanalysis_url, request.valid_times)
+        return ValidTimes(valid_times=tuple(final))
+
+    async def _final_set(self, request: EnsureTruth, rules: ScoreSpec, lead: int) -> TruthSet:
+        run, wanted = request.run, request.truth_version
         valid_time, grid, fields = run.valid_time(lead), rules.grid_value, rules.final_fields
         url = self._archives.reanalysis_url
         try:
             version, truth = await asyncio.to_thread(fetch_reanalysis, url, valid_time, grid, fields)
+            if wanted not in (None, version):
+                raise TruthNotYetAvailable("another version is there", found=version, expected=wanted)
         except TruthNotYetAvailable as fault:
             fault.retry_after = self._archives.truth_retry
             raise
+        enters_gfs = self._archives.gfs_entrant and wanted is None
         return TruthSet(
             lead_hours=lead,
             truth_version="era5" if version == "era5" else "era5t",
             truth=await self._keep("truth", version, truth),
             climatology=await self._climatology(rules, valid_time, fields),
-            gfs=await self._entered_gfs(grid, run.init_time, lead, fields) if self._archives.gfs_entrant else None,
+            gfs=await self._entered_gfs(grid, run.init_time, lead, fields) if enters_gfs else None,
         )
 
     async def _entered_gfs(self, grid: Grid, cycle: datetime, lead: int, fields: Fields) -> Ref | None:
@@ -106,8 +118,9 @@ class ArchiveSources:
             activity.logger.warning("GFS is not entered at %d h: %s", lead, absent)
             return None
 
-    async def _day1_set(self, run: Run, rules: ScoreSpec, lead: int) -> TruthSet:
-        valid_time, grid, fields = run.valid_time(lead), rules.grid_value, rules.day1_fields
+    async def _day1_set(self, request: EnsureTruth, rules: ScoreSpec, lead: int) -> TruthSet:
+        run, grid, fields = request.run, rules.grid_value, rules.day1_fields
+        valid_time = run.valid_time(lead)
         version = rules.day1_qc.truth[0]
         truth = await self._gfs(grid, valid_time, 0, fields)
         return TruthSet(

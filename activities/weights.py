@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from sqlalchemy.orm import Session
 from temporalio import activity
@@ -41,6 +42,7 @@ class WeightsRules:
     buffer: timedelta
     policies: Sequence[ScheduledPolicy]
     sinks: Sequence[str]
+    truth_stage: Literal["as_closed", "latest"] = "as_closed"
     after_reveal: bool = False
     """Whether a vector is shown, and given to other sinks, only when the chain has revealed one as new."""
 
@@ -125,7 +127,7 @@ class LedgerWeights:
         counted = counted_window(rounds, top, len(rounds), scheduled.policy.min_coverage_ppm)
         if top is None or not counted:
             raise NothingToPublish("no round counts yet", found=f"{len(rounds)} rounds, head {top}")
-        window = weights.with_scores(session, counted[-scheduled.policy.window :])
+        window = self._scores(session, counted[-scheduled.policy.window :], epoch)
         return WeightInputs(
             network=epoch.network,
             policy=scheduled.policy,
@@ -133,6 +135,11 @@ class LedgerWeights:
             rounds=tuple(CountedRound.of(each) for each in window),
             standings=self._standings(session, scheduled, counted),
         )
+
+    def _scores(self, session: Session, window: Sequence[RoundState], epoch: Epoch) -> tuple[RoundState, ...]:
+        if self._rules.truth_stage == "latest":
+            return weights.latest(session, window, epoch.as_of)
+        return weights.with_scores(session, window)
 
     def _standings(
         self, session: Session, scheduled: ScheduledPolicy, counted: Sequence[RoundState]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow
-from adapters.ledger.weights import frozen_rounds, shown_head
+from adapters.ledger.weights import frozen_rounds, shown_head, with_scores
 from adapters.object_store import ObjectStore
 from protocol.audits import AuditPlan, AuditSecret
 from protocol.bundle import RoundBundle, WindowRound
@@ -35,6 +35,7 @@ from protocol.messages import ForecastRequestData
 from protocol.names import format_stamp
 from protocol.weights import WeightInputs
 from weather.faults import PrerequisiteMissing
+from weather.weights.window import RoundState
 
 
 @dataclass(frozen=True)
@@ -115,20 +116,24 @@ def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
 
 
 def _vectors(session: Session, run: ForecastRunRow, up_to: int) -> list[dict[str, Any]]:
-    """Each vector that the round took part in, with the scores of its window."""
+    """Each vector that the round took part in with the scores of its close, with those of its window."""
     names = (WeightVectorRow.network, WeightVectorRow.input_digest)
     joined = (WeightVectorRoundRow.network == names[0]) & (WeightVectorRoundRow.input_digest == names[1])
     chosen = select(WeightVectorRow).join(WeightVectorRoundRow, joined).where(WeightVectorRoundRow.run_id == run.run_id)
     chosen = chosen.where(WeightVectorRow.head <= up_to)
+    found = session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
+    windows = ((vector, frozen_rounds(session, WeightInputs.of_value(vector.inputs))) for vector in found)
     return [
         {
             "input_digest": vector.input_digest,
             "inputs": vector.inputs,
-            "rounds": [
-                {name: getattr(state, name) for name in WindowRound.model_fields}
-                for state in frozen_rounds(session, WeightInputs.of_value(vector.inputs))
-            ],
+            "rounds": [{name: getattr(state, name) for name in WindowRound.model_fields} for state in window],
             "shares": vector.shares,
         }
-        for vector in session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
+        for vector, window in windows
+        if _is_as_closed(session, run.run_id, window)
     ]
+
+
+def _is_as_closed(session: Session, run_id: str, window: Sequence[RoundState]) -> bool:
+    return all(each in window for each in with_scores(session, window) if each.run_id == run_id)

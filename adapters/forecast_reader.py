@@ -95,7 +95,9 @@ class FetchedObjects(BaseModel):
     transferred: int = 0
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
+    """A chunk with its place in the manifest."""
+
     entry: Entry
     chunk: FetchedChunk
     kept: bool
@@ -128,7 +130,9 @@ class ForecastReader:
         self, forecast: CommittedForecast, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
     ) -> FetchedObjects:
         """Step 4 for chunks of one lead; one that is kept already is not read again."""
-        wanted = await asyncio.to_thread(self._wanted, forecast.layout, manifest_sha256, fields, lead_hours)
+        wanted = await asyncio.to_thread(
+            wanted_chunks, self._store, forecast.layout, manifest_sha256, fields, lead_hours
+        )
         missing = [one for one in wanted if not one.kept]
         settled = await self._fetch(forecast, [one.entry for one in missing]) if missing else []
         faults = {one.chunk: fault for one, fault in zip(missing, settled, strict=True) if fault}
@@ -142,7 +146,7 @@ class ForecastReader:
         self, forecast: CommittedForecast, manifest_sha256: str, places: Iterable[int]
     ) -> dict[str, MinerFault | None]:
         """Step 4 for objects by their places in the manifest, kept already or not: the fault of each path."""
-        manifest = await asyncio.to_thread(self._manifest, manifest_sha256)
+        manifest = await asyncio.to_thread(_manifest, self._store, manifest_sha256)
         entries = [manifest.objects[place] for place in sorted(set(places))]
         paths = [entry.path for entry in entries]
         try:
@@ -150,9 +154,6 @@ class ForecastReader:
         except MinerFault as fault:
             return dict.fromkeys(paths, fault)
         return dict(zip(paths, faults, strict=True))
-
-    def _manifest(self, sha256: str) -> Manifest:
-        return Manifest.of_value(json.loads(self._store.get(sha256)))
 
     @asynccontextmanager
     async def _transfer(self, forecast: CommittedForecast) -> AsyncGenerator[Transfer]:
@@ -166,19 +167,6 @@ class ForecastReader:
         body = await transfer.fetch_object(entry)
         check_metadata(entry.path, body, forecast.layout, forecast.commitment)
         await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
-
-    def _wanted(
-        self, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
-    ) -> list[_Wanted]:
-        manifest = self._manifest(manifest_sha256)
-        codecs = {name: codec_of(self._store, manifest, name) for name in {name for name, _ in fields}}
-        wanted = []
-        for variable, level in fields:
-            entry = manifest.entry(layout.chunk_path(variable, level, lead_hours))
-            case = {"variable": variable, "level": level, "lead_hours": lead_hours}
-            chunk = FetchedChunk(**case, sha256=entry.sha256, codec=codecs[variable])
-            wanted.append(_Wanted(entry, chunk, self._store.has(entry.sha256)))
-        return wanted
 
     async def _fetch(self, forecast: CommittedForecast, entries: Sequence[Entry]) -> list[MinerFault | None]:
         """Why an object is not kept, for each."""
@@ -196,6 +184,25 @@ class ForecastReader:
             return fault
         await asyncio.to_thread(self._store.put_proved, body, entry.sha256)
         return None
+
+
+def wanted_chunks(
+    store: ObjectStore, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
+) -> list[Wanted]:
+    """The chunks of these fields by a verified manifest, and whether each is kept."""
+    manifest = _manifest(store, manifest_sha256)
+    codecs = {name: codec_of(store, manifest, name) for name in {name for name, _ in fields}}
+    wanted = []
+    for variable, level in fields:
+        entry = manifest.entry(layout.chunk_path(variable, level, lead_hours))
+        case = {"variable": variable, "level": level, "lead_hours": lead_hours}
+        chunk = FetchedChunk(**case, sha256=entry.sha256, codec=codecs[variable])
+        wanted.append(Wanted(entry, chunk, store.has(entry.sha256)))
+    return wanted
+
+
+def _manifest(store: ObjectStore, sha256: str) -> Manifest:
+    return Manifest.of_value(json.loads(store.get(sha256)))
 
 
 def codec_of(chunks: Chunks, manifest: Manifest, variable: str) -> Codec:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -28,6 +28,7 @@ from weather.grids import Grid
 _PCODEC = ChunkConfig(compression_level=8)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _KINDS = ("bytes", "fields")
+Kind = Literal["bytes", "fields"]
 _SLACK_BYTES = 64 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -75,9 +76,9 @@ class ObjectStore:
             _discard(path, "its SHA-256 is another", found, sha256)
         return data
 
-    def has(self, sha256: str) -> bool:
-        """Whether raw bytes of this name are there; nothing is proved."""
-        path = self._path("bytes", sha256)
+    def has(self, digest: str, kind: Kind = "bytes") -> bool:
+        """Whether an object of this name is there; nothing is proved."""
+        path = self._path(kind, digest)
         with storage_faults(), _locked(path.parent, fcntl.LOCK_SH):
             return _renewed(path)
 

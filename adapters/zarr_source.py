@@ -67,6 +67,13 @@ def fetch_reanalysis(
         return _version(store.group.attrs.get("valid_time_stop"), valid_time), fields
 
 
+def final_times(url: str, valid_times: Sequence[datetime]) -> list[datetime]:
+    """Those of the times up to which the store says that it is final."""
+    with _faults(url):
+        mark = _Store(url).group.attrs.get("valid_time_stop")
+        return [valid_time for valid_time in valid_times if _version(mark, valid_time) == "era5"]
+
+
 def fetch_climatology(url: str, valid_time: datetime, grid: Grid, channels: Sequence[Channel]) -> list[Field]:
     """The slice of the hour and of the day of the year in the year of the valid time."""
     wanted = {"hour": valid_time.hour, "dayofyear": valid_time.timetuple().tm_yday}

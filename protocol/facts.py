@@ -20,7 +20,11 @@ ENTRANT = "baseline/"
 
 
 class ScoreFact(BaseModel):
-    """One case of one miner, scored; only a day-1 component may be without a score."""
+    """One case of one miner, scored; only a day-1 component may be without a score.
+
+    Attributes:
+        revised_at: when a newer truth scored the case, if its run had closed before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +50,7 @@ class ScoreFact(BaseModel):
     kernel_order: str
     package_version: str
     scored_at: AwareDatetime
+    revised_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _scored(self) -> Self:

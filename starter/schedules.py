@@ -28,9 +28,10 @@ from activities.messages.run import TriggerInput
 from workers.settings import Settings
 from workflows.trigger import Trigger
 
-NAMES = ("forecasts", "weights", "retention")
+NAMES = ("forecasts", "weights", "retention", "revisions")
 _CYCLES = ScheduleCalendarSpec(hour=(ScheduleRange(3, 21, 6),), minute=(ScheduleRange(30),))
 _NIGHTLY = ScheduleCalendarSpec(hour=(ScheduleRange(2),))
+_MORNINGS = ScheduleCalendarSpec(hour=(ScheduleRange(6),))
 
 
 def schedules(settings: Settings) -> dict[str, Schedule]:
@@ -38,6 +39,7 @@ def schedules(settings: Settings) -> dict[str, Schedule]:
     found = {
         "forecasts": _schedule(TriggerInput(kind="forecast"), ScheduleSpec(calendars=[_CYCLES]), timedelta(hours=6)),
         "retention": _schedule(TriggerInput(kind="retention"), ScheduleSpec(calendars=[_NIGHTLY]), timedelta(days=1)),
+        "revisions": _schedule(TriggerInput(kind="revisions"), ScheduleSpec(calendars=[_MORNINGS]), timedelta(days=2)),
     }
     if settings.weights_folder or settings.weights_http_url or settings.weights_chain:
         tempo = timedelta(seconds=settings.weights_tempo_seconds)

@@ -24,11 +24,12 @@ from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
 from workflows.retention import Retention
 from workflows.retention_audit import RetentionAudit
+from workflows.revision import Revision
 from workflows.scoring_pass import ScoringPass
 from workflows.trigger import Trigger
 from workflows.weights_epoch import WeightsEpoch
 
-WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Retention, WeightsEpoch, Trigger)
+WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Retention, Revision, WeightsEpoch, Trigger)
 GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 HEARTBEAT_THROTTLE = timedelta(seconds=10)
 STICKY_TIMEOUT = timedelta(seconds=3)

@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     weights_tempo_seconds: int = Field(4_320, ge=60, le=604_800)
     weights_buffer_seconds: int = Field(180, ge=0, le=604_800)
     weights_policy: Policies = (ScheduledPolicy(),)
+    weights_truth_stage: Literal["as_closed", "latest"] = "as_closed"
     weights_folder: Path | None = None
     weights_http_url: str | None = None
     weights_http_token: str | None = Field(None, repr=False)

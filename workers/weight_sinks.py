@@ -37,6 +37,7 @@ def weights_rules(settings: Settings, validator: str) -> WeightsRules:
         buffer=timedelta(seconds=settings.weights_buffer_seconds),
         policies=settings.weights_policy,
         sinks=tuple(name for name, place in given.items() if place),
+        truth_stage=settings.weights_truth_stage,
         after_reveal=after_reveal(settings),
     )
 

@@ -21,6 +21,7 @@ from activities.operator import LedgerOperator
 from activities.outbox import LedgerOutbox
 from activities.peers import LedgerPeers
 from activities.retention import LedgerRetention
+from activities.revisions import LedgerRevisions
 from activities.rounds import LedgerRounds
 from activities.run_opening import LedgerRunOpening, RunDefaults
 from activities.run_records import LedgerRunRecords
@@ -165,6 +166,7 @@ def _control(wiring: Wiring) -> Objects:
         LedgerWeights(ledger, store, rules, wiring.clock),
         rounds,
         LedgerRetention(ledger, store),
+        LedgerRevisions(ledger, store, catalog),
         LedgerOperator(ledger, store, catalog, rules, wiring.settings.two_person),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +12,14 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from activities import signatures
 from activities.messages.retention import RetentionInput
+from activities.messages.revisions import FindRevisions, RevisionInput
 from activities.messages.run import ForecastRunInput, TriggerInput, TriggerResult
 from activities.messages.weights import WeightsEpochInput
+from workflows.children import STARTS_AT_ONCE
 from workflows.forecast_run import ForecastRun
 from workflows.retention import Retention
-from workflows.steps import perform
+from workflows.revision import Revision
+from workflows.steps import batches, perform
 from workflows.weights_epoch import WeightsEpoch
 
 Due = ForecastRunInput | RetentionInput | WeightsEpochInput
@@ -25,23 +29,41 @@ SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
 @workflow.defn
 class Trigger:
-    """Names an init time, a day or an epoch, nothing else."""
+    """Names an init time, a day, an epoch or valid times, nothing else."""
 
     @workflow.run
     async def run(self, request: TriggerInput) -> TriggerResult:
         nominal = request.at or workflow.info().typed_search_attributes.get(SCHEDULED_AT) or workflow.now()
+        if request.kind == "revisions":
+            return TriggerResult(revisions=await start_revisions(nominal))
         kind, due = await what_is_due(request, nominal.astimezone(UTC))
-        try:
-            await workflow.start_child_workflow(
-                kind,
-                due,
-                id=due.workflow_id,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            )
-        except WorkflowAlreadyStartedError:
-            return TriggerResult(workflow_id=due.workflow_id, joined=True)
-        return TriggerResult(workflow_id=due.workflow_id, joined=False)
+        return TriggerResult(workflow_id=due.workflow_id, joined=not await started(kind, due))
+
+
+async def started(kind: Any, due: Due | RevisionInput) -> bool:
+    """Start it; false if it is there already."""
+    try:
+        await workflow.start_child_workflow(
+            kind,
+            due,
+            id=due.workflow_id,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        )
+    except WorkflowAlreadyStartedError:
+        return False
+    return True
+
+
+async def start_revisions(nominal: datetime) -> tuple[str, ...]:
+    """One for each valid time whose final truth has come; answers which were not there yet."""
+    scored = await perform(signatures.FIND_REVISIONS, FindRevisions(at=nominal), "find leads that nothing revised")
+    there = await perform(signatures.PUBLISHED_TRUTH, scored, "ask which truth has come")
+    ids: list[str] = []
+    for batch in batches([RevisionInput(valid_time=each) for each in there.valid_times], STARTS_AT_ONCE):
+        new = await asyncio.gather(*(started(Revision.run, due) for due in batch))
+        ids += [due.workflow_id for due, is_new in zip(batch, new, strict=True) if is_new]
+    return tuple(ids)
 
 
 async def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, Due]:

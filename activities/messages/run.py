@@ -224,18 +224,19 @@ class ForecastRunResult(Message):
 
 
 class TriggerInput(Message):
-    """Starts what is due at a nominal time: the run of the cycle, or the removal of the day."""
+    """Starts what is due at a nominal time: the run of the cycle, the removal of the day, or the revisions."""
 
-    kind: Literal["forecast", "retention", "weights"] = "forecast"
+    kind: Literal["forecast", "retention", "revisions", "weights"] = "forecast"
     at: Instant | None = None
     grid: str | None = None
 
 
 class TriggerResult(Message):
-    """The run that was started or joined."""
+    """What was started or joined; or all revisions that were started."""
 
-    workflow_id: str
-    joined: bool
+    workflow_id: str | None = None
+    joined: bool = False
+    revisions: tuple[str, ...] = ()
 
 
 class DeliverOutbox(Message):

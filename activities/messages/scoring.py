@@ -33,9 +33,12 @@ class MinersSettled(Message):
 
 
 class EnsureTruth(Message):
+    """A revision says which truth it waits for."""
+
     run: Run
     pass_name: PassName
     lead_hours: tuple[int, ...]
+    truth_version: TruthVersion | None = None
 
 
 class TruthSet(Message):

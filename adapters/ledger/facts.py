@@ -21,6 +21,7 @@ from weather.round_score import FaultScope, RunRecord
 
 V = TypeVar("V", ScoreFact, FaultRecord)
 Kind = type[ScoreFactRow] | type[FaultRecordRow]
+AS_CLOSED = ScoreFactRow.revised_at.is_(None)
 
 
 def record_facts(session: Session, facts: Sequence[ScoreFact]) -> None:
@@ -44,7 +45,12 @@ def record_faults(session: Session, faults: Sequence[FaultRecord]) -> None:
 
 
 def facts_of(session: Session, run_id: str, *where: ColumnElement[bool]) -> list[ScoreFact]:
-    """All facts of a run, superseded ones too."""
+    """All facts that the close of a run knew, superseded ones too."""
+    return newest_facts(session, run_id, AS_CLOSED, *where)
+
+
+def newest_facts(session: Session, run_id: str, *where: ColumnElement[bool]) -> list[ScoreFact]:
+    """Those facts, and what newer truth has scored since."""
     return _stored(session, ScoreFactRow, ScoreFact, ScoreFactRow.run_id == run_id, *where)
 
 
@@ -57,7 +63,12 @@ def faults_of(session: Session, run_id: str) -> list[FaultRecord]:
 
 
 def run_record(session: Session, run_id: str, *of_facts: ColumnElement[bool]) -> RunRecord:
-    """Facts in force and all faults of a run, without a member of the roster that declined a hindcast."""
+    """All faults of a run and the facts in force at its close, without who declined a hindcast."""
+    return newest_record(session, run_id, AS_CLOSED, *of_facts)
+
+
+def newest_record(session: Session, run_id: str, *of_facts: ColumnElement[bool]) -> RunRecord:
+    """The same with the facts that are in force now."""
     of_run = [ScoreFactRow.run_id == run_id, *of_facts]
     scored = _rows(session, ScoreFactRow, of_run, ScoreFactRow.truth_version, ScoreFactRow.score)
     evidence = (FaultRecordRow.effect, FaultRecordRow.code, FaultRecordRow.recorded_at)

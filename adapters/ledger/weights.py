@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from adapters.ledger import transitions
@@ -16,7 +16,7 @@ from adapters.ledger.events import Change, put_event
 from adapters.ledger.rows import insert_if_absent, locked
 from adapters.ledger.tables.base import Row
 from adapters.ledger.tables.runs import ForecastRunRow
-from adapters.ledger.tables.scores import GroupScoreRow, RoundScoreRow
+from adapters.ledger.tables.scores import GroupScoreRow, RoundScoreRow, TruthRevisionRow
 from adapters.ledger.tables.weights import (
     HistoricalWeightRow,
     RegistryObservationRow,
@@ -24,7 +24,7 @@ from adapters.ledger.tables.weights import (
     WeightVectorRoundRow,
     WeightVectorRow,
 )
-from protocol.weights import WeightInputs, WeightsPayload
+from protocol.weights import CountedRound, WeightInputs, WeightsPayload
 from weather.faults import LedgerConflict, WeightsNotPublished
 from weather.round_score import Outcome
 from weather.weights.apportion import BILLION
@@ -77,13 +77,32 @@ def with_scores(session: Session, rounds: Sequence[RoundState]) -> tuple[RoundSt
     )
 
 
+def latest(session: Session, rounds: Sequence[RoundState], before: datetime) -> tuple[RoundState, ...]:
+    """The rounds with their scores by the newest truth that was recorded before an instant."""
+    closed = with_scores(session, rounds)
+    revised = _revisions(session, closed, TruthRevisionRow.recorded_at < before)
+    return tuple({each.run_id: each for each in [*closed, *revised]}.values())
+
+
 def frozen_rounds(session: Session, inputs: WeightInputs) -> tuple[RoundState, ...]:
-    """The rounds of frozen inputs with their scores; each of them counts."""
+    """The rounds of frozen inputs with those scores, as closed or by newer truth, whose digests they name."""
     states = [
         RoundState(each.serial, each.run_id, each.outcome, Fraction(1), 0, group_weights={}, scores={}, totals={})
         for each in inputs.rounds
     ]
-    return with_scores(session, states)
+    closed = with_scores(session, states)
+    known = {CountedRound.of(each): each for each in [*_revisions(session, closed), *closed]}
+    return tuple(known.get(each, state) for each, state in zip(inputs.rounds, closed, strict=True))
+
+
+def _revisions(session: Session, closed: Sequence[RoundState], *where: ColumnElement[bool]) -> list[RoundState]:
+    row, by_run = TruthRevisionRow, {each.run_id: each for each in closed}
+    chosen = select(row.run_id, row.scores).where(row.run_id.in_(by_run), *where).order_by(row.ordinal)
+    return [
+        replace(by_run[run_id], totals=scores["totals"], scores=scores["groups"])
+        for run_id, scores in session.execute(chosen)
+        if scores
+    ]
 
 
 def shown_head(session: Session, network: str, *, after_reveal: bool) -> int:

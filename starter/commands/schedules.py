@@ -23,7 +23,7 @@ app = typer.Typer(help="What starts by itself, and when.", no_args_is_help=True)
 retention = typer.Typer(help="Removal of objects that nothing needs any more.", no_args_is_help=True)
 
 
-Name = Annotated[Literal["forecasts", "weights", "retention"], typer.Argument()]
+Name = Annotated[Literal["forecasts", "weights", "retention", "revisions"], typer.Argument()]
 Note = Annotated[str | None, typer.Option(help="Why, for those who list it.")]
 Instant = Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ"], help="Such as 2026-11-22T21:30:00Z.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="[default: today, UTC]")]

@@ -17,6 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities import task_queues
 from activities.messages.audits import ObjectNote
+from activities.messages.revisions import RevisionInput
 from activities.messages.run import ForecastRunInput, TriggerInput
 from protocol import names
 from tests.workflows.conftest import add_search_attributes, binary, workers
@@ -25,6 +26,7 @@ from tests.workflows.test_forecast_run import MINERS, next_cycle
 from tests.workflows.test_miner_job import NORTH, FakeInference, play
 from tests.workflows.test_retention import Validator
 from tests.workflows.test_retention_audit import ABSENT, start
+from tests.workflows.test_revision import revise, trigger
 from tests.workflows.test_verbs import RECORDED, begin, skip_to, update
 from tests.workflows.test_weights_epoch import next_number
 from tests.workflows.test_weights_epoch import start as begin_epoch
@@ -75,6 +77,7 @@ async def record() -> None:
     await _weights("silent", Script([], faults={("publish_weights", "file"): [WeightsNotPublished("parked")]}))
     await _weights("nothing", Script([], faults={("freeze_epoch_inputs", ""): [NothingToPublish("no round")]}))
     await _trigger()
+    await _revisions()
     await _audits("served", 2)
     await _audits("lost", 2, lost=1)
     await _audits("void", 2, faults={("audit_objects", f"{ALONE}/0"): [OutOfMemory("x")]})
@@ -185,6 +188,25 @@ async def _trigger() -> None:
                     Trigger.run, TriggerInput(at=at), id=f"trigger/forecast-{hour}", task_queue=task_queues.CONTROL
                 )
                 await _write(client, "trigger", case, f"trigger/forecast-{hour}")
+
+
+async def _revisions() -> None:
+    """A field that changed, none that did, a truth that will never come; and what starts another one."""
+    async with await _server() as environment:
+        client = environment.client
+        await add_search_attributes(client)
+        at = next_cycle(await environment.get_current_time())
+        gone = {("ensure_truth", "era5_final/48"): [SourceGone("gone")]}
+        cases = {"rescored": Script([], changed={24}), "confirmed": Script([]), "gone": Script([], faults=gone)}
+        for case, script in cases.items():
+            async with workers(client, script, 100):
+                with contextlib.suppress(WorkflowFailureError):
+                    await revise(environment, at)
+            await _write(client, "revision", case, RevisionInput(valid_time=at).workflow_id)
+            at += timedelta(hours=6)
+        async with workers(client, Script([], unrevised=(at,), published={at}), 100):
+            await trigger(environment, at)
+        await _write(client, "trigger", "revisions", f"trigger/revisions-{at.isoformat()}")
 
 
 async def _miner_job(case: str, fake: FakeInference) -> None:

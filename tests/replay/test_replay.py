@@ -41,9 +41,9 @@ def history(path: Path) -> WorkflowHistory:
 
 def test_each_type_has_at_least_three_histories() -> None:
     kinds = [path.parent.name for path in HISTORIES]
-    enough = "forecast_run miner_forecast scoring_pass retention_audit retention weights_epoch miner_job"
+    enough = "forecast_run miner_forecast scoring_pass retention_audit retention revision weights_epoch miner_job"
     assert {kind: kinds.count(kind) >= 3 for kind in enough.split()} == dict.fromkeys(enough.split(), True)
-    assert kinds.count("trigger") == 2
+    assert kinds.count("trigger") == 3
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -22,12 +22,14 @@ from activities.faults import FaultInterceptor
 from activities.signatures import methods
 from adapters.temporal_client import workflow_runner
 from tests.workflows.fake_audits import FakeAudits
+from tests.workflows.fake_revisions import FakeRevisions
 from tests.workflows.fake_scores import FakeScores
 from tests.workflows.fake_weights import FakeOutbox, FakeWeights
 from tests.workflows.fakes import FakeArchive, FakeChildren, FakeMiners, FakeOperator, FakeRuns, Script
 from workflows.forecast_run import ForecastRun
 from workflows.miner_forecast import MinerForecast
 from workflows.retention_audit import RetentionAudit
+from workflows.revision import Revision
 from workflows.scoring_pass import ScoringPass
 from workflows.trigger import Trigger
 from workflows.weights_epoch import WeightsEpoch
@@ -40,7 +42,7 @@ QUEUES = (
     task_queues.SCORE,
     task_queues.PUBLISH,
 )
-WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, WeightsEpoch, Trigger)
+WORKFLOWS = (ForecastRun, MinerForecast, ScoringPass, RetentionAudit, Revision, WeightsEpoch, Trigger)
 KEYWORDS = ("Run", "Miner", "Stage", "Pass", "Campaign", "Cause", "Spec", "TruthVersion")
 
 
@@ -86,7 +88,7 @@ async def workers(client: Client, script: Script, cache: int) -> AsyncGenerator[
     """A worker for each queue, all with the same fakes."""
     miners, scores = FakeMiners(script, client), FakeScores(script)
     runs, children, archive = FakeRuns(script), FakeChildren(script, client), FakeArchive(script)
-    others = (FakeAudits(script), FakeOperator(script), FakeOutbox(script), FakeWeights(script))
+    others = (FakeAudits(script), FakeOperator(script), FakeOutbox(script), FakeWeights(script), FakeRevisions(script))
     activities = methods(runs, children, miners, archive, scores, *others)
     async with AsyncExitStack() as stack:
         for queue in QUEUES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.messages.base import Ref
+from activities.messages.revisions import RescoreFields
 from activities.messages.scoring import (
     BuildEnsemble,
     EnsembleBuilt,
@@ -30,6 +31,11 @@ class FakeScores:
     async def score_miners(self, request: ScoreMiners) -> PartScored:
         self.script.play("score_miners", str(len(request.miners)), request)
         return PartScored(part=REF, facts=len(request.miners), faults=0)
+
+    @activity.defn
+    async def rescore_fields(self, request: RescoreFields) -> Ref:
+        self.script.play("rescore_fields", request.run.run_id, request)
+        return REF
 
     @activity.defn
     async def score_entrants(self, request: ScoreEntrants) -> PartScored:

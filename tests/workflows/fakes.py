@@ -27,6 +27,7 @@ from activities.messages.miner import (
     VerifyManifest,
 )
 from activities.messages.operator import Intervene, Intervened
+from activities.messages.revisions import ValidTimes
 from activities.messages.run import (
     AbsenceSettled,
     AdoptChild,
@@ -237,6 +238,11 @@ class FakeArchive:
                 for lead in request.lead_hours
             )
         )
+
+    @activity.defn
+    async def published_truth(self, request: ValidTimes) -> ValidTimes:
+        self.script.play("published_truth", "", request)
+        return ValidTimes(valid_times=tuple(each for each in request.valid_times if each in self.script.published))
 
 
 class FakeOperator:

@@ -181,7 +181,7 @@ async def test_a_stack_that_is_started_again_goes_on_where_it_was(tmp_path: Path
             }
             told.append(json.loads(await up.stdout.readuntil(b"}\n")))
             stand = {each["name"]: each["paused"] for each in (await barograph("schedule", "list"))[1]}
-            assert stand == {"forecasts": joined, "retention": False, "weights": False}
+            assert stand == {"forecasts": joined, "retention": False, "revisions": False, "weights": False}
             assert (await barograph(*START))[:2] == (0, {"run_id": RUN, "joined": joined})
             if not joined:
                 assert (await barograph("schedule", "pause", "forecasts"))[1]["paused"]

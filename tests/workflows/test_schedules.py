@@ -30,6 +30,7 @@ from starter.embedded import NAMESPACE
 from starter.schedules import apply, schedules
 from tests.activities.ledger.builders import new_run
 from tests.workflows.dev_server import QuickRuns, dev_server, listed, pod
+from tests.workflows.fake_revisions import FakeRevisions
 from tests.workflows.fakes import Script
 from tests.workflows.test_stock_cli import Cli, counted
 from workers.settings import Settings
@@ -41,6 +42,7 @@ TABLE = {
     "forecasts": (timedelta(hours=6), timedelta(hours=3, minutes=30), timedelta(hours=6)),
     "weights": (timedelta(seconds=7_200), timedelta(seconds=600), timedelta(hours=2)),
     "retention": (timedelta(days=1), timedelta(hours=2), timedelta(days=1)),
+    "revisions": (timedelta(days=1), timedelta(hours=6), timedelta(days=2)),
 }
 BY_HAND = """temporal schedule create --schedule-id {name} --cron '30 3,9,15,21 * * *' --time-zone UTC
   --overlap-policy {overlap} --catchup-window {window} --paused --notes 'a fix is under way'
@@ -134,8 +136,8 @@ def barograph(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[
 async def test_apply_creates_the_table_once_and_leaves_alone_what_is_as_it_should_be(
     barograph: Barograph, client: Client
 ) -> None:
-    assert await barograph("schedule apply") == dict.fromkeys(("forecasts", "retention", "weights"), "created")
-    assert await barograph("schedule apply") == dict.fromkeys(("forecasts", "retention", "weights"), "unchanged")
+    assert await barograph("schedule apply") == dict.fromkeys(TABLE, "created")
+    assert await barograph("schedule apply") == dict.fromkeys(TABLE, "unchanged")
     for name, (every, offset, catch_up) in TABLE.items():
         found = await client.get_schedule_handle(name).describe()
         times = found.info.next_action_times
@@ -221,7 +223,7 @@ async def test_twenty_starts_and_two_schedules_are_one_workflow_and_one_row(
 async def test_every_command_of_the_documentation_works(barograph: Barograph, client: Client, temporal: Cli) -> None:
     blocks = DOCUMENT.read_text().split("```sh\n")[1:]
     lines = [line for block in blocks for line in block.partition("```")[0].splitlines()]
-    async with pod(client, Script([]), OneObject()):
+    async with pod(client, Script([]), OneObject(), FakeRevisions(Script([]))):
         for line in lines:
             if line.startswith("barograph "):
                 told = await barograph(line.removeprefix("barograph "))
@@ -229,12 +231,12 @@ async def test_every_command_of_the_documentation_works(barograph: Barograph, cl
                 told = await temporal(line)
                 told = (told.code, told.error) if told.code else told
             assert not isinstance(told, tuple), (line, told)
-    assert len(lines) == 14
+    assert len(lines) == 16
 
 
 async def test_a_name_or_a_time_that_is_none_is_usage(barograph: Barograph) -> None:
     for line, said in (
-        ("schedule pause dinner", "'dinner' is not one of 'forecasts', 'weights', 'retention'"),
+        ("schedule pause dinner", "'dinner' is not one of 'forecasts', 'weights', 'retention', 'revisions'"),
         ("schedule backfill forecasts --start today --end today", "'%Y-%m-%dT%H:%M:%SZ'"),
         ("retention run --day today", "'%Y-%m-%d'"),
     ):

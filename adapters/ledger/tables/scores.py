@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, Index
+from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from adapters.ledger.tables.base import Key, Level, NumberKey, Row, RunKey
@@ -43,6 +43,7 @@ class ScoreFactRow(CaseKey, Row):
     kernel_order: Mapped[str]
     package_version: Mapped[str]
     scored_at: Mapped[datetime]
+    revised_at: Mapped[datetime | None]
 
 
 class FaultRecordRow(CaseKey, Row):
@@ -55,6 +56,29 @@ class FaultRecordRow(CaseKey, Row):
     found: Mapped[str | None]
     expected: Mapped[str | None]
     attempts: Mapped[list[Any]]
+    recorded_at: Mapped[datetime]
+
+
+class TruthRevisionRow(Row):
+    """A newer truth of one lead of a run; fields that are neither rescored nor refused were confirmed.
+
+    `refused` holds [variable, level, reason]. `scores` are R and p of everybody by all truth up to this row, which is
+    the `ordinal`th of its run; empty if the run was open.
+    """
+
+    __tablename__ = "truth_revisions"
+    __table_args__ = (UniqueConstraint("run_id", "ordinal"),)
+
+    run_id: Mapped[RunKey]
+    lead_hours: Mapped[NumberKey]
+    truth_version: Mapped[Key]
+    ordinal: Mapped[int]
+    truth_digest: Mapped[str]
+    rescored: Mapped[int]
+    confirmed: Mapped[int]
+    refused: Mapped[list[Any]]
+    report_digest: Mapped[str]
+    scores: Mapped[dict[str, Any]]
     recorded_at: Mapped[datetime]
 
 

@@ -199,7 +199,12 @@ def encoded(values: np.ndarray, codec: Codec) -> bytes:
 
 
 def score(
-    validator: Validator, opened: Opened, name: PassName, leads: tuple[int, ...], stores: dict[str, Store]
+    validator: Validator,
+    opened: Opened,
+    name: PassName,
+    leads: tuple[int, ...],
+    stores: dict[str, Store],
+    planet: Planet = PLANET,
 ) -> None:
     """One pass over all miners that were in time."""
     objects = {hotkey: fetched(validator, name, leads, hotkey, stores[hotkey]) for hotkey in stores}
@@ -207,7 +212,7 @@ def score(
         run=opened.run,
         pass_name=name,
         generation=1,
-        truth=TruthReady(sets=tuple(truth_set(validator, name, lead) for lead in leads)),
+        truth=TruthReady(sets=tuple(truth_set(validator, name, lead, planet) for lead in leads)),
         miners=tuple(ChunkMiner(hotkey=each, objects=objects[each]) for each in objects if each != DAVE.hotkey),
     )
     with ChunkDecoder(validator.store) as decoder:
@@ -239,10 +244,10 @@ def scored_fields(validator: Validator, name: PassName) -> Iterable[tuple[str, i
     return rules.day1_fields if name == "day1_qc" else rules.final_fields
 
 
-def truth_set(validator: Validator, name: PassName, lead: int) -> TruthSet:
+def truth_set(validator: Validator, name: PassName, lead: int, planet: Planet = PLANET) -> TruthSet:
     """What ArchiveSources would keep."""
     valid_time, version = T0 + timedelta(hours=lead), "gfs_analysis" if name == "day1_qc" else "era5t"
-    truth: Callable[[datetime], Weather] = PLANET.gfs_analysis if name == "day1_qc" else PLANET.era5t
+    truth: Callable[[datetime], Weather] = planet.gfs_analysis if name == "day1_qc" else planet.era5t
     references = [PLANET.gfs_forecast(T0, lead), PLANET.gfs_forecast(T0 - timedelta(hours=6), lead + 6)]
 
     def keep(kind: Kind, of: str, weather: Weather) -> Ref:

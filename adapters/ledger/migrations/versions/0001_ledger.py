@@ -155,7 +155,7 @@ def upgrade() -> None:
         FACTS,
         f"{CASE} spec_digest* truth_version* generation*:int kind valid_time:time forecast_digest truth_digest"
         " climatology_digest reference_digests sums score?:real checks kernel_order package_version scored_at:time"
-        " digest",
+        " revised_at?:time digest",
         to(RUNS),
         one_of("pass", PASSES),
         one_of("truth_version", "gfs_analysis era5t era5"),
@@ -173,6 +173,13 @@ def upgrade() -> None:
             "effect",
             "(effect = 'W' AND cause IN ('miner', 'policy') AND hotkey <> '*') OR (effect = 'V' AND cause <> 'miner')",
         ),
+    )
+    frozen(
+        "truth_revisions",
+        "run_id* lead_hours*:int truth_version* ordinal:int truth_digest rescored:int confirmed:int refused"
+        " report_digest scores recorded_at:time",
+        to(RUNS),
+        sa.UniqueConstraint("run_id", "ordinal"),
     )
     create("run_likeness", "run_id* likeness", to(RUNS))
     create("score_table", "run_id* hotkey* score_nano:int rank?:int code?", to(RUNS), check("score_nano", NANO))
