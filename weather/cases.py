@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import rfc8785
-
+from weather.canonical import J
 from weather.score_spec import GATE, Group, ScoreSpec
 
 GLOBAL = "global"
@@ -43,7 +42,7 @@ def case_set(spec: ScoreSpec) -> tuple[Case, ...]:
 def case_set_digest(cases: Iterable[Case]) -> str:
     """SHA-256 of the canonical JSON of the cases in the order given."""
     rows = [[*case.key, case.weight, case.group] for case in cases]
-    return hashlib.sha256(rfc8785.dumps({"document": "barograph/case-set/1", "cases": rows})).hexdigest()
+    return hashlib.sha256(J({"document": "barograph/case-set/1", "cases": rows})).hexdigest()
 
 
 def _lead(spec: ScoreSpec, group: Group, lead: int) -> list[Case]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-import rfc8785
-
+from weather.canonical import J
 from weather.fields import Field
 from weather.variables import VARIABLES, check_field
 
@@ -43,7 +42,7 @@ def field_set_document(kind: Kind, version: str, grid_name: str, fields: Iterabl
     entries = sorted((_entry(field) for field in fields), key=lambda entry: entry.sort_key)
     if len({entry.sort_key for entry in entries}) != len(entries):
         raise ValueError("a field stands twice in the set")
-    return rfc8785.dumps(
+    return J(
         {
             "document": "barograph/field-set/1",
             "kind": kind,

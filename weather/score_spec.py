@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from weather.canonical import J, load_json_strict
 from weather.faults import ConfigurationInvalid
 from weather.grids import Grid, grid_document
 from weather.variables import check_field
@@ -185,20 +184,10 @@ class ScoreSpec(Rules):
         return self
 
     @classmethod
-    def parse(cls, document: bytes | str) -> ScoreSpec:
-        """Read a spec strictly: no duplicate or unknown member, no float, one spelling of each number.
-
-        Raises:
-            ConfigurationInvalid: the document is not a score spec, or its rules do not hold together.
-        """
+    def parse(cls, document: bytes) -> ScoreSpec:
+        """Read a spec strictly, one spelling of each number; ConfigurationInvalid if its rules do not hold together."""
         try:
-            json.loads(
-                document,
-                object_pairs_hook=_without_duplicates,
-                parse_float=_refuse,
-                parse_constant=_refuse,
-                parse_int=_integer,
-            )
+            load_json_strict(document, len(document))
             return cls.model_validate_json(document)
         except ValueError as error:
             raise ConfigurationInvalid(f"score spec refused: {error}") from error
@@ -206,7 +195,7 @@ class ScoreSpec(Rules):
     @property
     def canonical(self) -> bytes:
         """RFC 8785 bytes."""
-        return rfc8785.dumps(self.model_dump(mode="json"))
+        return J(self.model_dump(mode="json"))
 
     @property
     def digest(self) -> str:
@@ -260,21 +249,3 @@ def _require_ascending(numbers: Iterable[int]) -> None:
     ordered = list(numbers)
     if ordered != sorted(set(ordered)):
         raise ValueError(f"{ordered} is not strictly ascending")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError(f"duplicate member among {[name for name, _ in pairs]}")
-    return members
-
-
-def _refuse(number: str) -> None:
-    raise ValueError(f"{number} is not an integer; other numbers are decimal strings")
-
-
-def _integer(number: str) -> int:
-    value = int(number)
-    if abs(value) >= 2**53 or number == "-0":
-        raise ValueError(f"{number} is not an integer below 2^53")
-    return value

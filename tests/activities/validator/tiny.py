@@ -60,7 +60,7 @@ def tiny_rules() -> ScoreSpec:
             {"variable": "t", "levels": [500, 850], "weights": [950, 950]},
         ],
     }
-    return ScoreSpec.parse(json.dumps(value))
+    return ScoreSpec.parse(json.dumps(value).encode())
 
 
 def tiny_catalog(folder: Path) -> Catalog:

@@ -52,7 +52,7 @@ def test_shipped_rules_are_canonical_and_have_the_digests_of_the_specification(n
 
 def test_spacing_and_order_of_members_do_not_change_the_digest():
     shuffled = json.dumps(dict(reversed(DOCUMENT.items())), indent=3)
-    assert ScoreSpec.parse(shuffled).digest == DIGESTS["5p625"]
+    assert ScoreSpec.parse(shuffled.encode()).digest == DIGESTS["5p625"]
 
 
 def test_the_small_grid_scores_all_variables_at_three_levels_with_equal_weight():
@@ -83,7 +83,7 @@ def test_a_removed_member_is_refused(name):
         place = place[step]
     del place[last]
     with pytest.raises(ConfigurationInvalid, match="missing"):
-        ScoreSpec.parse(json.dumps(document))
+        ScoreSpec.parse(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("path", ["comment", "day1_qc.comment", "era5_final.fields.0.comment"])
@@ -129,7 +129,7 @@ def test_what_is_not_one_json_object_without_duplicates_is_refused(text):
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("name", "défaut", "match"),
+        ("name", "défaut", "signed"),
         ("day1_qc.alpha", "0.5", "sum 1"),
         ("era5_final.acc_weight", "0.4", "sum 1"),
         ("day1_qc.fields.0.minimum", "340", "ordered"),
