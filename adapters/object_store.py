@@ -102,6 +102,12 @@ class ObjectStore:
             _discard(path, "its field digest is another", field.digest, digest)
         return field
 
+    def probe(self) -> None:
+        """Write, read and delete what no other process writes; StoreUnavailable where that does not work."""
+        sha256 = self.put(os.urandom(1024))
+        self.get(sha256)
+        self.delete(f"bytes/{sha256}", datetime.max.replace(tzinfo=UTC))
+
     def listed(self, after: str, most: int) -> list[Stored]:
         """The objects whose keys follow `after`, in order of their keys."""
         with storage_faults():

@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from adapters.temporal_client import connect
 from protocol.identity import PrivateKey
 from protocol.registry import Registry
 from starter.ports import require_free
-from weather.faults import DiskFull, Fault, PlatformFault, PrerequisiteMissing, StoreUnavailable
+from weather.faults import DiskFull, Fault, PlatformFault, PrerequisiteMissing
 from workers.settings import Settings
 
 CHECK_SECONDS = 5.0
@@ -112,12 +111,8 @@ def _ledger_schema(settings: Settings) -> str:
 
 
 def _object_store(settings: Settings) -> str:
-    """The content changes daily, so that it is truly written, and little is left behind."""
-    store = open_object_store(settings.object_store)
-    content = f"doctor {datetime.now(UTC):%Y-%m-%d}\n".encode().ljust(1024)
-    if store.get(store.put(content)) != content:
-        raise StoreUnavailable("read other bytes than were written")
-    return f"{settings.object_store}: wrote and read {len(content)} bytes"
+    open_object_store(settings.object_store).probe()
+    return f"{settings.object_store}: wrote, read and deleted"
 
 
 def _disk(settings: Settings) -> str:

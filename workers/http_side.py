@@ -69,7 +69,7 @@ def _app(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) 
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
     tell = CommitmentSignals(wiring.client, wiring.store).tell
     app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
-    ready = readiness(wiring.ledger, wiring.store, wiring.client, wiring.clock)
+    ready = readiness(wiring.ledger, wiring.store, wiring.client)
     return ready.beside(true_clock.guarding(app))
 
 

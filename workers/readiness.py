@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,7 +13,6 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 from temporalio.client import Client
 
-from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
 from adapters.object_store import ObjectStore
 from adapters.telemetry import scrub
@@ -48,11 +45,10 @@ class Readiness:
         return JSONResponse(found, 200 if set(found.values()) == {OK} else 503)
 
     async def _look(self) -> dict[str, str]:
-        told = await asyncio.gather(*(_told(look) for look in self._looks.values()))
-        return dict(zip(self._looks, told, strict=True))
+        return dict(zip(self._looks, await asyncio.gather(*map(_told, self._looks.values())), strict=True))
 
 
-def readiness(ledger: Ledger, store: ObjectStore, client: Client, clock: Clock) -> Readiness:
+def readiness(ledger: Ledger, store: ObjectStore, client: Client) -> Readiness:
     """What a `control` pod needs; each blocking look has one thread, which one that hangs keeps to itself."""
 
     async def temporal() -> None:
@@ -63,7 +59,7 @@ def readiness(ledger: Ledger, store: ObjectStore, client: Client, clock: Clock) 
         {
             "ledger": _threaded(ledger.require_ready),
             "temporal": temporal,
-            "object store": _threaded(lambda: _write_read_delete(store, clock)),
+            "object store": _threaded(store.probe),
         }
     )
 
@@ -90,10 +86,3 @@ def _threaded(look: Callable[[], None]) -> Look:
         await asyncio.get_running_loop().run_in_executor(thread, look)
 
     return looked
-
-
-def _write_read_delete(store: ObjectStore, clock: Clock) -> None:
-    """Of content that no other pod has."""
-    sha256 = store.put(b"ready " + os.urandom(16))
-    store.get(sha256)
-    store.delete(f"bytes/{sha256}", clock.now() + timedelta(minutes=1))

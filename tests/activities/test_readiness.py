@@ -18,7 +18,6 @@ import httpx
 import pytest
 
 from adapters import temporal_server
-from adapters.clock import Clock
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.object_store import ObjectStore
 from adapters.temporal_client import connect
@@ -86,7 +85,7 @@ async def lacks_everything(scope: Any, receive: Any, send: Any) -> None:
 async def pod(temporal: str, ledger_path: Path, tmp_path: Path) -> AsyncGenerator[Pod]:
     client, store = await connect(temporal, NAMESPACE), ObjectStore(tmp_path / "objects")
     with Ledger(f"sqlite:///{ledger_path}") as ledger, running() as server:
-        made = Pod(server, readiness(ledger, store, client, Clock()))
+        made = Pod(server, readiness(ledger, store, client))
         await made.back()
         yield made
 
@@ -135,7 +134,7 @@ async def test_a_temporal_server_that_is_stopped_is_named(ledger_path: Path, tmp
         with started(command):
             client = await connect(f"{LOOPBACK}:{port}", NAMESPACE)
             await temporal_server.wait_until_ready(client)
-            pod = Pod(server, readiness(ledger, ObjectStore(tmp_path / "objects"), client, Clock()))
+            pod = Pod(server, readiness(ledger, ObjectStore(tmp_path / "objects"), client))
             await pod.back()
         assert await pod.stopped("temporal")
         with started(command):
@@ -160,7 +159,7 @@ async def test_a_postgresql_that_is_stopped_is_named(postgres_alone: Any, tempor
     upgrade(url := postgres_alone.get_uri())
     client, store = await connect(temporal, NAMESPACE), ObjectStore(tmp_path / "objects")
     with Ledger(url) as ledger, running() as server:
-        pod = Pod(server, readiness(ledger, store, client, Clock()))
+        pod = Pod(server, readiness(ledger, store, client))
         await pod.back()
         await asyncio.to_thread(postgres_alone.stop)
         assert "cannot be used" in await pod.stopped("ledger")
