@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -51,7 +51,6 @@ class Origin:
     run_id: str
     hotkey: str
     key: PrivateKey | None = None
-    clock: Clock = field(default_factory=Clock)
 
     @cached_property
     def run(self) -> ForecastRunRow:
@@ -75,6 +74,10 @@ class Origin:
     @cached_property
     def facts(self) -> list[ScoreFact]:
         return in_force(facts_of(self.session, self.run_id))
+
+    @cached_property
+    def own_facts(self) -> list[ScoreFact]:
+        return [fact for fact in self.facts if fact.hotkey == self.hotkey]
 
     @cached_property
     def faults(self) -> list[FaultRecord]:
@@ -171,7 +174,7 @@ def _head(origin: Origin, last: int) -> SignedHead:
     heads, index = select(ReceiptRow).join(CommitmentRow, same), CommitmentRow.leaf_index
     receipt = origin.session.scalars(heads.where(index >= last).order_by(index).limit(1)).first()
     if receipt is None and origin.key is not None:
-        return log.signed_head(origin.session, origin.key, origin.run.network, origin.clock.now())
+        return log.signed_head(origin.session, origin.key, origin.run.network, Clock().now())
     receipt = receipt or origin.session.scalars(heads.order_by(index.desc()).limit(1)).one()
     return head_of(receipt)
 
@@ -212,7 +215,7 @@ def _bytes_of_forecast(origin: Origin) -> Objects:
         return {}
     manifest, layout = Manifest.of_value(json.loads(origin.manifest)), origin.layout
     refused = [fault for fault in origin.faults if fault.hotkey == origin.hotkey and fault.code in REFUSALS]
-    scored = [fact for fact in origin.facts if fact.hotkey == origin.hotkey and fact.variable != GATE]
+    scored = [fact for fact in origin.own_facts if fact.variable != GATE]
     cases = {(case.variable, case.level, case.lead_hours) for case in [*refused, *scored]}
     entries = [entry for entry in manifest.objects if entry.path.endswith("zarr.json")]
     entries += [manifest.entry(layout.chunk_path(*case)) for case in cases]
@@ -221,14 +224,11 @@ def _bytes_of_forecast(origin: Origin) -> Objects:
 
 def _fields(origin: Origin) -> Objects:
     """What the facts were scored against: fields, and for the gate documents of fields."""
-    objects: Objects = {}
-    for fact in origin.facts:
-        digests = (fact.truth_digest, fact.climatology_digest, *fact.reference_digests.values())
-        if fact.hotkey == origin.hotkey and fact.variable == GATE:
-            objects |= {digest: partial(origin.store.get, digest) for digest in digests}
-        elif fact.hotkey == origin.hotkey:
-            objects |= {digest: partial(_values, origin, fact, digest) for digest in digests}
-    return objects
+    return {
+        digest: partial(origin.store.get if fact.variable == GATE else partial(_values, origin, fact), digest)
+        for fact in origin.own_facts
+        for digest in (fact.truth_digest, fact.climatology_digest, *fact.reference_digests.values())
+    }
 
 
 def _values(origin: Origin, fact: ScoreFact, digest: str) -> bytes:

@@ -71,7 +71,8 @@ class ObjectStore:
     def get(self, sha256: str) -> bytes:
         """The bytes, after their SHA-256 was compared."""
         path = self._path("bytes", sha256)
-        data = _read(path, None)
+        with storage_faults():
+            data = path.read_bytes()
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
             _discard(path, "its SHA-256 is another", found, sha256)
         return data
@@ -94,9 +95,11 @@ class ObjectStore:
         """The field whose values have this digest."""
         path = self._path("fields", digest)
         values = np.empty(grid.shape, dtype=np.float32)
-        stream = _read(path, values.nbytes + _SLACK_BYTES)
+        with storage_faults():
+            size = path.stat().st_size
+            stream = path.read_bytes() if size <= values.nbytes + _SLACK_BYTES else b""
         if not filled(stream, values.reshape(-1)):
-            _discard(path, "it is not one pcodec stream of the grid", f"{len(stream)} bytes", f"shape {grid.shape}")
+            _discard(path, "it is not one pcodec stream of the grid", f"{size} bytes", f"shape {grid.shape}")
         field = Field.of(grid, variable, level, valid_time, values)
         if field.digest != digest:
             _discard(path, "its field digest is another", field.digest, digest)
@@ -209,15 +212,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _read(path: Path, most_bytes: int | None) -> bytes:
-    with storage_faults():
-        size = path.stat().st_size
-        if most_bytes is None or size <= most_bytes:
-            return path.read_bytes()
-    _discard(path, "it is too long", f"{size} bytes", f"at most {most_bytes}")
-    raise AssertionError("unreachable")
 
 
 def _discard(path: Path, why: str, found: str, expected: str) -> None:
