@@ -14,7 +14,7 @@ from protocol.canonical import digest
 from protocol.document import Document, Name, Protocol, Word
 from weather.faults import ConfigurationInvalid
 from weather.grids import Grid, grid_document
-from weather.score_spec import Microdegrees
+from weather.score_spec import Microdegrees, Positive
 
 COORDINATES = {
     "latitude": "float64",
@@ -25,7 +25,6 @@ COORDINATES = {
 }
 MAX_METADATA_BYTES = 65_536
 
-Positive = Annotated[int, Field(ge=1)]
 Ascending = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 

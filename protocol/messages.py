@@ -13,9 +13,9 @@ from protocol.layout import Layout
 from protocol.names import PROTOCOL, job_id, parse_run_id
 from protocol.problems import Refusal
 from protocol.receipt import CommitmentAnswer
+from weather.score_spec import Positive
 
 KIB = 1_024
-Positive = Annotated[int, Field(ge=1)]
 Detail = Annotated[str, StringConstraints(max_length=500)]
 
 

@@ -15,16 +15,6 @@ VARIANCE_FLOOR = 2.0**-40
 IDENTITY_TOLERANCE = 1e-9
 
 
-def bias(sums: FieldSums) -> float:
-    """Mean of forecast − truth, in the unit of the field."""
-    return sums.D / sums.W
-
-
-def mae(sums: FieldSums) -> float:
-    """Mean absolute error, in the unit of the field."""
-    return sums.A / sums.W
-
-
 def mse(sums: FieldSums) -> float:
     """Mean squared error, in the unit of the field squared."""
     return sums.D2 / sums.W

@@ -5,7 +5,7 @@ CAROL lacks a case of the wrong field's lead, as she lacks others; the baseline 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -138,7 +138,7 @@ def with_scorer(validator: Validator, name: str, request: Any) -> Any:
 
 
 @contextmanager
-def opened_again(folder: Path, archive: str) -> Iterator[Revised]:
+def opened_again(folder: Path, archive: str) -> Generator[Revised]:
     """What `play` left in a folder."""
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         validator = validator_of(folder, ledger)
