@@ -73,10 +73,15 @@ class Explained:
         kind: Kind = "timer",
         fault: FaultNote | None = None,
     ) -> None:
+        if stage != self._why.stage:
+            self._enter(stage)
         self._why = Why(
             stage=stage, waiting_for=waiting_for, kind=kind, since=workflow.now(), until=until, last_fault=fault
         )
         workflow.set_current_details(self._details())
+
+    def _enter(self, stage: str) -> None:
+        """For who also shows the stage elsewhere."""
 
     def _details(self) -> str:
         return details(self.why())

@@ -31,10 +31,9 @@ from activities.messages.run import (
 )
 from weather.faults import ConfigurationInvalid, IngressDown
 from workflows import display
-from workflows.children import STARTS_AT_ONCE, start_or_adopt
 from workflows.failures import fault_of
 from workflows.operated_run import OperatedRun, Withdrawn
-from workflows.run_children import OpenedRun
+from workflows.run_children import STARTS_AT_ONCE, OpenedRun
 from workflows.run_passes import RunPasses
 from workflows.steps import batches, left, perform, sleep_until
 
@@ -133,7 +132,7 @@ class ForecastRun(OperatedRun):
         started: list[Awaitable[MinerForecastResult]] = []
         for batch in batches(opened.roster.miners, STARTS_AT_ONCE):
             children = [opened.miner_child(miner) for miner in batch]
-            started += await asyncio.gather(*(start_or_adopt(child, MinerForecastResult) for child in children))
+            started += await asyncio.gather(*(child.start_or_adopt(MinerForecastResult) for child in children))
         self._progress = self._progress.model_copy(update={"asked": len(started)})
         return started
 
@@ -167,7 +166,7 @@ class ForecastRun(OperatedRun):
         """Begin what nobody waits for; hindcasts are not audited, since their truth is public."""
         await self._compare(opened.run)
         if opened.run.purpose == "live":
-            await start_or_adopt(opened.audits_child(), RetentionAuditResult)
+            await opened.audits_child().start_or_adopt(RetentionAuditResult)
 
     async def _compare(self, run: Run) -> None:
         """Who committed to another forecast elsewhere; a validator that is silent is asked again at the close."""

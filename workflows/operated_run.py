@@ -9,10 +9,9 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities import signatures
-from activities.messages.base import FaultNote
 from activities.messages.operator import Intervene, Intervened, Intervention, InterventionReceipt, Verb
 from activities.messages.run import Deregistered, MinerDeregistered, Run
-from activities.messages.status import Kind, RunProgress, RunStatus, Why
+from activities.messages.status import RunProgress, RunStatus, Why
 from weather.faults import InterventionRefused
 from workflows import display
 from workflows.run_children import OpenedRun
@@ -175,18 +174,8 @@ class OperatedRun(display.Explained):
             raise Withdrawn from None
         self._stand(before.stage, before.waiting_for, before.until, kind=before.kind)
 
-    def _stand(
-        self,
-        stage: str,
-        waiting_for: str,
-        until: datetime | None = None,
-        *,
-        kind: Kind = "timer",
-        fault: FaultNote | None = None,
-    ) -> None:
-        if stage != self._why.stage:
-            workflow.upsert_search_attributes([display.STAGE.value_set(stage)])
-        super()._stand(stage, waiting_for, until, kind=kind, fault=fault)
+    def _enter(self, stage: str) -> None:
+        workflow.upsert_search_attributes([display.STAGE.value_set(stage)])
 
     def _details(self) -> str:
         return display.details(self.why(), self.progress())

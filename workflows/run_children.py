@@ -1,31 +1,68 @@
-"""The children of a run: what each is called and what it is told."""
+"""The children of a run: what each is called and told; one that is already there is adopted, never an error."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
-from temporalio.common import SearchAttributePair
+from temporalio import workflow
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from activities import signatures
 from activities.messages.audits import RetentionAuditInput
-from activities.messages.base import Ref
+from activities.messages.base import Message, Ref
 from activities.messages.miner import CommitmentRecorded, MinerForecastInput
-from activities.messages.run import Roster, RosterMiner, Run
+from activities.messages.run import AdoptChild, Roster, RosterMiner, Run
 from activities.messages.scoring import ScoringPassInput, VerifiedMiner
 from protocol import names
 from workflows import display
-from workflows.children import Child
 from workflows.miner_forecast import MinerForecast
 from workflows.retention_audit import RetentionAudit
 from workflows.scoring_pass import ScoringPass
+from workflows.steps import perform
+
+STARTS_AT_ONCE = 32
+
+R = TypeVar("R", bound=Message)
 
 
 @dataclass(frozen=True)
-class MinerAgain:
-    """A commitment to verify once more."""
+class Child:
+    """A child by its business id."""
 
-    recorded: CommitmentRecorded
-    generation: int
+    workflow: Any
+    request: Message
+    id: str
+    summary: str
+    search_attributes: TypedSearchAttributes
+
+    async def start_or_adopt(self, result_type: type[R]) -> Awaitable[R]:
+        """Start it, or adopt the one under its id; answers when it is started, with its result to await."""
+        try:
+            return await self._start()
+        except WorkflowAlreadyStartedError:
+            return asyncio.create_task(self._adopt(result_type))
+
+    async def _start(self) -> workflow.ChildWorkflowHandle[Any, Any]:
+        return await workflow.start_child_workflow(
+            self.workflow,
+            self.request,
+            id=self.id,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            search_attributes=self.search_attributes,
+            static_summary=self.summary,
+        )
+
+    async def _adopt(self, result_type: type[R]) -> R:
+        adopted = await perform(signatures.ADOPT_CHILD, AdoptChild(workflow_id=self.id), f"adopt {self.id}")
+        if adopted.result is None:
+            return await (await self._start())
+        return result_type.model_validate(adopted.result)
 
 
 @dataclass(frozen=True)
@@ -48,9 +85,8 @@ class OpenedRun:
         """Final leads that the deadline rule left, in order of due time."""
         return sorted(h for h in self.run.final_lead_hours if h >= self.first_lead_hours)
 
-    def miner_child(self, miner: RosterMiner, again: MinerAgain | None = None) -> Child:
-        """One miner's part, or its commitment verified once more."""
-        generation = again.generation if again else 1
+    def miner_child(self, miner: RosterMiner, recorded: CommitmentRecorded | None = None, generation: int = 1) -> Child:
+        """One miner's part, or its recorded commitment verified once more."""
         return Child(
             workflow=MinerForecast.run,
             request=MinerForecastInput(
@@ -61,7 +97,7 @@ class OpenedRun:
                 call=self.call,
                 commit_deadline=self.commit_deadline,
                 generation=generation,
-                recorded=again.recorded if again else None,
+                recorded=recorded,
             ),
             id=names.miner_workflow_id(self.run.run_id, miner.hotkey, generation),
             summary=f"{miner.name} · {miner.hotkey[:8]}…",

@@ -11,8 +11,7 @@ from temporalio.exceptions import ApplicationError, ChildWorkflowError, is_cance
 from activities.messages.miner import CommitmentRecorded, MinerForecastResult
 from activities.messages.operator import Intervened
 from activities.messages.scoring import MinersSettled, ScoringPassResult, VerifiedMiner
-from workflows.children import start_or_adopt
-from workflows.run_children import MinerAgain, OpenedRun
+from workflows.run_children import OpenedRun
 from workflows.scoring_pass import ScoringPass
 
 DAY1 = 0
@@ -81,8 +80,8 @@ class RunPasses:
         """What is still to come scores a miner that is found again with the others, in the same generation."""
         miner = next(miner for miner in self._opened.roster.miners if miner.hotkey == hotkey)
         try:
-            child = self._opened.miner_child(miner, MinerAgain(recorded, done.generation))
-            self.settle([await (await start_or_adopt(child, MinerForecastResult))])
+            child = self._opened.miner_child(miner, recorded, done.generation)
+            self.settle([await (await child.start_or_adopt(MinerForecastResult))])
             self._first_generation = done.generation
             await self._play_again(done)
         except ChildWorkflowError as error:
@@ -106,7 +105,7 @@ class RunPasses:
 
     async def _play(self, lead_hours: int, generation: int, miners: tuple[VerifiedMiner, ...] | None) -> None:
         self._started.add(lead_hours)
-        child = await start_or_adopt(self._opened.pass_child(lead_hours, generation, miners), ScoringPassResult)
+        child = await self._opened.pass_child(lead_hours, generation, miners).start_or_adopt(ScoringPassResult)
         self._open[lead_hours, generation] = asyncio.create_task(self._ended((lead_hours, generation), child))
 
     def _playing(self, lead_hours: int) -> list[asyncio.Task[None]]:

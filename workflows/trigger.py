@@ -15,10 +15,10 @@ from activities.messages.retention import RetentionInput
 from activities.messages.revisions import FindRevisions, RevisionInput
 from activities.messages.run import ForecastRunInput, TriggerInput, TriggerResult
 from activities.messages.weights import WeightsEpochInput
-from workflows.children import STARTS_AT_ONCE
 from workflows.forecast_run import ForecastRun
 from workflows.retention import Retention
 from workflows.revision import Revision
+from workflows.run_children import STARTS_AT_ONCE
 from workflows.steps import batches, perform
 from workflows.weights_epoch import WeightsEpoch
 
