@@ -105,20 +105,13 @@ def _begin_again(session: Session, run: ForecastRunRow, row: InterventionRow, do
 
 
 def _void_record(row: InterventionRow, scope: CaseKey) -> FaultRecord:
-    pass_, lead_hours, variable, level, region = scope
-    return FaultRecord.model_validate(
-        {
-            "run_id": row.workflow_id,
-            "pass_": pass_,
-            "lead_hours": lead_hours,
-            "variable": variable,
-            "level": level,
-            "region": region,
-            "generation": row.generation,
-            "code": VOIDED,
-            "cause": "policy",
-            "effect": "V",
-            "detail": f"{row.verb} by {row.actor}: {row.reason}",
-            "recorded_at": row.at,
-        }
-    )
+    fault = dict(zip(("pass_", "lead_hours", "variable", "level", "region"), scope, strict=True)) | {
+        "run_id": row.workflow_id,
+        "generation": row.generation,
+        "code": VOIDED,
+        "cause": "policy",
+        "effect": "V",
+        "detail": f"{row.verb} by {row.actor}: {row.reason}",
+        "recorded_at": row.at,
+    }
+    return FaultRecord.model_validate(fault)

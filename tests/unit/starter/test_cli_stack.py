@@ -5,8 +5,10 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,10 @@ def test_the_schema_is_brought_to_the_newest(tmp_path: Path, capsys: pytest.Capt
         assert run(["db", "upgrade", "--url", url, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert (told["before"], told["after"]) == (before, revisions(url)[1])
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = '0012'")
+    code, error = refused(capsys, "db", "upgrade", "--url", url)
+    assert code == 3 and f"found 0012; expected {revisions(url)[1]}" in error
     assert refused(capsys, "db", "upgrade", "--url", "mysql://h/d")[0] == 4
     assert refused(capsys, "db", "upgrade", "--url", f"sqlite:///{tmp_path}/no/ledger.db")[0] == 3
 
