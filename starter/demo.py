@@ -20,6 +20,7 @@ from adapters.ledger.values import FaultRecord
 from adapters.ledger.views import board_rows, faults_by_miner
 from protocol import names
 from starter.client import start_run
+from starter.commands.subjects import scope
 from starter.embedded import EmbeddedStack, MinerPlan, Ports, World
 from starter.embedded_run import Tell, playing
 from starter.state_folder import StateFolder
@@ -134,16 +135,9 @@ def _lines(miner: str, faults: list[FaultRecord]) -> list[Document]:
     for fault in faults:
         codes.setdefault(fault.code, []).append(fault)
     return [
-        {"miner": miner, "code": code, "cause": same[0].cause, "scope": _scope(same), "detail": _evidence(same[0])}
+        {"miner": miner, "code": code, "cause": same[0].cause, "scope": scope(same), "detail": _evidence(same[0])}
         for code, same in codes.items()
     ]
-
-
-def _scope(faults: list[FaultRecord]) -> str:
-    if any(fault.pass_ == "*" for fault in faults):
-        return "run"
-    parts = sorted({f"{fault.pass_}{f' {fault.lead_hours} h' if fault.lead_hours > 0 else ''}" for fault in faults})
-    return f"{len(faults)} of {', '.join(parts)}"
 
 
 def _evidence(fault: FaultRecord) -> str:

@@ -49,7 +49,7 @@ class StateFolder:
 
 def open_state_folder(root: Path, server_version: str) -> StateFolder:
     """Made if it is not there, locked, and found sound; else refused, and the lock is free again."""
-    folder = StateFolder(root.resolve(), _lock(_make(root.resolve())))
+    folder = StateFolder(root.resolve(), _locked(root.resolve()))
     try:
         for name in ("temporal.db", "ledger.db"):
             _check_database(folder.root / name)
@@ -60,23 +60,14 @@ def open_state_folder(root: Path, server_version: str) -> StateFolder:
     return folder
 
 
-def _make(root: Path) -> Path:
+def _locked(root: Path) -> int:
     try:
         for name in SUBFOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / "keys").chmod(0o700)
-    except OSError as error:
-        raise ConfigurationInvalid(f"state folder {root} cannot be used: {error.strerror}; name another one") from error
-    return root
-
-
-def _lock(root: Path) -> int:
-    try:
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigurationInvalid(
-            f"state folder {root} cannot be written: {error.strerror}; name another one"
-        ) from error
+        raise ConfigurationInvalid(f"state folder {root} cannot be used: {error.strerror}; name another one") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

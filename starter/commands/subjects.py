@@ -20,6 +20,7 @@ from adapters.ledger.runs import get_run
 from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, OutboxRow, RosterRow, ScoringJobRow
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightPublicationRow
+from adapters.ledger.values import FaultRecord
 from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector, shown_head
 from protocol.names import miner_workflow_id, pass_workflow_id
 from protocol.weights import WeightInputs
@@ -139,10 +140,10 @@ def _faults(session: Session, run: ForecastRunRow, *where: ColumnElement[bool]) 
 
 def _fault(run: ForecastRunRow, subject: str, group: Sequence[FaultRecordRow]) -> Leaf:
     state = EFFECTS[group[0].effect]
-    return of_row(subject, State(state.kind, f"{state.says} in {_scope(group)}"), group[0], run)
+    return of_row(subject, State(state.kind, f"{state.says} in {scope(group)}"), group[0], run)
 
 
-def _scope(group: Sequence[FaultRecordRow]) -> str:
+def scope(group: Sequence[FaultRecordRow | FaultRecord]) -> str:
     """The cases of the first fault, and how many more there are."""
     first = group[0]
     lead = f"{first.lead_hours:03d}h" if first.lead_hours >= 0 else ""
