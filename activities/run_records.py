@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from sqlalchemy.orm import Session
 from temporalio import activity
 
 from activities import attempts, documents, outbox
@@ -32,8 +29,6 @@ from protocol.deadline import in_time
 from protocol.identity import PrivateKey
 from protocol.receipt import RunClosed, RunSealed, commitments_digest
 from weather.score_spec import ScoreSpec
-
-LAST_POLL = timedelta(seconds=30)
 
 
 class LedgerRunRecords:
@@ -67,12 +62,12 @@ class LedgerRunRecords:
             deadline = row.commit_deadline or request.deadline
             if deadline > request.deadline:
                 return AbsenceSettled(proved=False, moved_to=deadline)
-            if _absence_is_proved(session, row, deadline):
+            if absence.is_proved(session, row, deadline):
                 return AbsenceSettled(proved=True)
             rules = self._defaults.deadline_rules(request.run.purpose)
             moved = rules.moved(deadline, request.run.init_time, row.first_lead_hours or 0, request.moves)
             if moved is not None:
-                absence.move_deadline(session, row.run_id, moved, request.at)
+                absence.move_deadline(session, row, moved, request.at)
             return AbsenceSettled(proved=False, moved_to=moved)
 
     @activity.defn
@@ -144,15 +139,3 @@ class LedgerRunRecords:
 
     def _rules(self, run: ForecastRunRow) -> ScoreSpec:
         return self._catalog.pinned_rules(run.grid, run.score_spec_digest)
-
-
-def _absence_is_proved(session: Session, run: ForecastRunRow, deadline: datetime) -> bool:
-    """By our marks and the miners' last words; nobody is absent whose commitment is in time."""
-    stored = commitments.commitments_of(session, run.run_id)
-    present = {one.commitment.hotkey for one in stored if in_time(one.received_at, deadline)}
-    if all(miner.hotkey in present for miner in roster.roster_of(session, run.run_id)):
-        return True
-    opened = run.requested_at or deadline
-    since = deadline - min(LAST_POLL, (deadline - opened) / 2)
-    up = absence.ingress_was_up(session, max(opened, deadline - absence.WATCHED), deadline)
-    return up and not absence.unproved(session, run.run_id, since)
