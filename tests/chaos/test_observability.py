@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -20,15 +21,24 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adapters.ledger.engine import Ledger
+from adapters.ledger.facts import faults_of
+from adapters.ledger.log import entry_of
+from adapters.ledger.tables.scores import FaultRecordRow
 from protocol import names
+from protocol.facts import FaultRecord, fault_document, faults_digest
 from starter.embedded import Ports
 from starter.ports import free_ports
 from tests.stack import Stack, running
+from weather.faults import tree
+from weather.second_chances import effect_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
@@ -90,6 +100,8 @@ class Seen:
     spans: dict[bytes, Span]
     logs: dict[str, bytes]
     metrics: dict[str, str]
+    faults: list[tuple[FaultRecord, str]]
+    closed: dict[str, Any]
 
     @property
     def trace_id(self) -> str:
@@ -125,13 +137,24 @@ async def play(root: Path, patch: pytest.MonkeyPatch) -> Seen:
             run_id = await start(stack)
             async with httpx.AsyncClient(trust_env=False) as client:
                 metrics = {name: (await client.get(url)).text for name, url in stack.embedded.metrics.items()}
+    with Ledger(stack.embedded.folder.ledger_url) as ledger, ledger.read() as session:
+        faults = [(one, digest_of(session, one)) for one in faults_of(session, run_id)]
+        closed = entry_of(session, run_id, "run_closed")
     return Seen(
         run_id=run_id,
         hotkeys={name: stack.hotkey(name) for name in ("babbler", "trade-wind")},
         spans={span.span_id: span for span in collector.spans()},
         logs={path.stem: path.read_bytes() for path in (root / "logs").iterdir()},
         metrics=metrics,
+        faults=faults,
+        closed=closed or {},
     )
+
+
+def digest_of(session: Session, fault: FaultRecord) -> str:
+    row, scope = FaultRecordRow, (fault.hotkey, fault.pass_, fault.lead_hours, fault.variable, fault.level)
+    key = tuple_(row.hotkey, row.pass_, row.lead_hours, row.variable, row.level)
+    return session.scalars(select(row.digest).where(row.run_id == fault.run_id, key == scope)).one()
 
 
 async def start(stack: Stack) -> str:
@@ -201,3 +224,13 @@ def test_each_worker_serves_the_metrics_of_temporal_and_ours(seen: Seen, worker:
     values = dict(line.rsplit(" ", 1) for line in seen.metrics[worker].splitlines() if not line.startswith("#"))
     assert any(name.startswith(("temporal_workflow_", "temporal_activity_")) for name in values)
     assert next(float(value) for name, value in values.items() if name.startswith(counted)) > 0
+
+
+def test_each_fault_has_one_code_what_was_found_and_a_digest_that_the_log_binds(seen: Seen) -> None:
+    """AT-F4, F6."""
+    assert {fault.code for fault, _ in seen.faults} >= {"BadAnswer", "ObjectDigestMismatch"}
+    for fault, digest in seen.faults:
+        assert (tree()[fault.code].cause, effect_of(fault.code)) == (fault.cause, fault.effect)
+        assert fault.detail and fault.found
+        assert digest == hashlib.sha256(fault_document(fault)).hexdigest()
+    assert seen.closed["faults_digest"] == faults_digest(fault for fault, _ in seen.faults)

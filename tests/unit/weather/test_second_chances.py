@@ -11,12 +11,14 @@ ROOTS = {kind.__name__ for kind in (Fault, MinerFault, PolicyRefusal, SourceFaul
 
 
 def test_each_code_of_the_tree_is_in_the_table_or_carried_by_no_score():
+    """AT-F4."""
     codes = {code for row in TABLE for code in row.codes}
     assert codes | NO_SCORE_CARRIES | ROOTS == set(tree())
     assert not codes & NO_SCORE_CARRIES
 
 
 def test_a_code_has_one_row_in_each_phase():
+    """AT-F4."""
     pairs = [(code, phase) for row in TABLE for code in row.codes for phase in row.phases]
     assert len(pairs) == len(set(pairs))
     assert second_chance("MinerTimeout", "commit") is not second_chance("MinerTimeout", "transfer")
