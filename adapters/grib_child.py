@@ -9,33 +9,16 @@ from typing import BinaryIO
 
 import eccodes
 
-_KEYS: dict[str, type] = {
-    "edition": int,
-    "shortName": str,
-    "paramId": int,
-    "typeOfLevel": str,
-    "level": int,
-    "stepRange": str,
-    "dataDate": int,
-    "dataTime": int,
-    "validityDate": int,
-    "validityTime": int,
-    "gridType": str,
-    "Ni": int,
-    "Nj": int,
-    "iScansNegatively": int,
-    "jScansPositively": int,
-    "jPointsAreConsecutive": int,
-    "alternativeRowScanning": int,
-    "latitudeOfFirstGridPointInDegrees": float,
-    "latitudeOfLastGridPointInDegrees": float,
-    "longitudeOfFirstGridPointInDegrees": float,
-    "longitudeOfLastGridPointInDegrees": float,
-    "iDirectionIncrementInDegrees": float,
-    "jDirectionIncrementInDegrees": float,
-    "numberOfMissing": int,
-    "packingType": str,
-}
+_INTEGERS = (
+    "edition paramId level validityDate validityTime Ni Nj iScansNegatively jScansPositively "
+    "jPointsAreConsecutive alternativeRowScanning numberOfMissing"
+)
+_ANGLES = (
+    "latitudeOfFirstGridPointInDegrees latitudeOfLastGridPointInDegrees longitudeOfFirstGridPointInDegrees "
+    "longitudeOfLastGridPointInDegrees iDirectionIncrementInDegrees jDirectionIncrementInDegrees"
+)
+_WORDS = "shortName typeOfLevel stepRange gridType packingType"
+_KEYS = {name: kind for names, kind in ((_INTEGERS, int), (_ANGLES, float), (_WORDS, str)) for name in names.split()}
 
 
 class Spoiled(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS resources (path TEXT PRIMARY KEY, key TE
 class Trouble(BaseModel):
     """What befalls the next `times` requests of a path, or items of a key.
 
-    Without a status, the true answer is given, after `delay_seconds`. `stores` does what is asked before any other
+    Without a status, the true answer is given. `stores` does what is asked before any other
     answer, `proof` lies about it, `lost` breaks the answer off or leaves out the item.
     """
 
@@ -47,7 +46,6 @@ class Trouble(BaseModel):
     stores: bool = False
     lost: bool = False
     fails_commit: bool = False
-    delay_seconds: float = 0
 
     def told(self, digest: str) -> dict[str, Any]:
         return self.document | (_proof(digest) if self.proof else {})
@@ -90,7 +88,6 @@ class ReferenceBackend:
 
     def _answer(self, request: Request, body: bytes) -> Response:
         trouble = self._take(request.method, request.url.path) or Trouble(method="GET")
-        time.sleep(trouble.delay_seconds)
         answer = Response()
         if trouble.stores or trouble.status is None:
             answer = self._true_answer(request, body, trouble.fails_commit)
