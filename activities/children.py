@@ -1,4 +1,4 @@
-"""`Children` on Temporal itself: signals to them, and what became of them."""
+"""A run's children on Temporal itself: signals to them, and what became of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`MinerCalls` over HTTP: short calls, judged here, answered as data."""
+"""Short calls to miners over HTTP, judged here, answered as data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`MinerRecords` on the ledger: projections of what each miner did."""
+"""What the ledger keeps of each miner's part: projections of what it did."""
 
 from __future__ import annotations
 

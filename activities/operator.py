@@ -1,4 +1,4 @@
-"""`Operator` on the ledger: a verb is checked, done and recorded in one transaction."""
+"""An operator's verb: checked, done and recorded in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Peers` over HTTP: what the other validators of the network sealed, compared with what was sealed here."""
+"""What the other validators of the network sealed, compared with what was sealed here."""
 
 from __future__ import annotations
 

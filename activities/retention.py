@@ -1,4 +1,4 @@
-"""`RetentionRecords` on ledger and object store."""
+"""Objects that nothing needs: marked in the ledger, then deleted from the store."""
 
 from __future__ import annotations
 

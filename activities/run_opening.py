@@ -1,4 +1,4 @@
-"""`RunOpening` on the ledger: settings are resolved, the roster frozen, the call fixed."""
+"""A run is opened: settings are resolved, the roster frozen, the call fixed."""
 
 from __future__ import annotations
 

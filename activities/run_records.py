@@ -1,4 +1,4 @@
-"""`RunRecords` on the ledger: a run is sealed and closed once."""
+"""The steps of an opened run in the ledger: it is sealed and closed once."""
 
 from __future__ import annotations
 

@@ -1,15 +1,19 @@
-"""`Scorer`: verified bytes in, facts and faults out; the rules stand in `weather`."""
+"""Verified bytes in, facts and faults out; the rules stand in `weather`."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
 from temporalio import activity
 
-from activities import attempts, documents, entrants, likeness
+from activities import attempts, documents, entrants
 from activities.judging import Judge, LeadWorld
 from activities.messages.base import Ref
 from activities.messages.revisions import RescoreFields
 from activities.messages.scoring import (
     BuildEnsemble,
+    ChunkMiner,
     EnsembleBuilt,
     PartScored,
     ScoreEntrants,
@@ -19,11 +23,15 @@ from activities.messages.scoring import (
 )
 from activities.rescoring import RevisionPlan, rescore
 from adapters.catalog import Catalog
-from adapters.chunk_decoder import ChunkDecoder
+from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
 from adapters.clock import Clock
 from adapters.forecast_reader import FetchedObjects
 from adapters.object_store import ObjectStore, load_field_set
+from weather.clones import Likeness
+from weather.faults import MinerFault
+from weather.fields import Field
 from weather.grids import Grid
+from weather.likeness import Component, run_likeness
 
 
 class FieldScorer:
@@ -57,7 +65,7 @@ class FieldScorer:
     def compare_miners(self, request: ScoreMiners) -> Ref:
         """Keep how alike the day-1 fields of all miners are."""
         with attempts.beating_thread():
-            found = likeness.compare(self._judge(request), self._store, request.miners)
+            found = _compare(self._judge(request), self._store, request.miners)
             return documents.put_model(self._store, found)
 
     @activity.defn
@@ -105,3 +113,26 @@ class FieldScorer:
             references=[load_field_set(self._store, grid, ref.sha256) for ref in one.references],
             gfs=load_field_set(self._store, grid, one.gfs.sha256) if one.gfs else None,
         )
+
+
+def _compare(judge: Judge, store: ObjectStore, miners: Sequence[ChunkMiner]) -> Likeness:
+    """How alike the miners are; what does not decode is not compared."""
+    chunks: defaultdict[tuple[int, str, int], dict[str, FetchedChunk]] = defaultdict(dict)
+    for miner in miners:
+        for chunk in documents.get_model(store, FetchedObjects, miner.objects.sha256).chunks:
+            chunks[chunk.lead_hours, chunk.variable, chunk.level][miner.hotkey] = chunk
+    return run_likeness(_components(judge, chunks), judge.rules.grid_value.row_weights)
+
+
+def _components(judge: Judge, chunks: dict[tuple[int, str, int], dict[str, FetchedChunk]]) -> Iterator[Component]:
+    for (lead, variable, level), found in sorted(chunks.items()):
+        fields = {hotkey: field.values for hotkey, chunk in found.items() if (field := _decoded(judge, chunk))}
+        for public in judge.worlds[lead].references[:1]:
+            yield fields, public[variable, level].values
+
+
+def _decoded(judge: Judge, chunk: FetchedChunk) -> Field | None:
+    try:
+        return judge.decode(chunk)
+    except MinerFault:
+        return None

@@ -1,4 +1,4 @@
-"""`Sources` over archives: planned, fetched, decoded, proved, kept; answered by digest."""
+"""Fields from archives: planned, fetched, decoded, proved, kept; answered by digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`WeightSinks`: weights leave for a sink, are read back, and both are recorded."""
+"""Weights leave for a sink, are read back, and both are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Weights` on the ledger: what counts at the start of an epoch, and what it comes to."""
+"""What counts at the start of an epoch, and the weights that it comes to."""
 
 from __future__ import annotations
 

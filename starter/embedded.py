@@ -23,7 +23,7 @@ from protocol.layout import load_layout
 from starter.ports import LOOPBACK, free_ports, require_free
 from starter.state_folder import StateFolder
 from starter.supervisor import Process
-from workers.modes import queues
+from workers.settings import queues
 
 NAMESPACE = "default"
 NETWORK = "embedded"

@@ -16,8 +16,7 @@ from activities.faults import FaultInterceptor
 from adapters.telemetry import ActivityLines, telemetry
 from adapters.temporal_client import connect, runtime, workflow_runner
 from workers.http_side import http_side
-from workers.modes import queues
-from workers.settings import Settings
+from workers.settings import Settings, queues
 from workers.wiring import Wiring
 from workflows.failures import FAILURE_TYPES
 from workflows.forecast_run import ForecastRun

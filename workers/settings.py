@@ -12,22 +12,34 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from activities.task_queues import ACQUIRE, CONTROL, DOWNLOADS, MINERS, PUBLISH, SCORE
 from protocol.weights import ScheduledPolicy
 from weather.faults import ConfigurationInvalid
 
 PREFIX = "BAROGRAPH_"
 Mode = Literal["prepare", "evaluate", "hybrid", "control", "publish", "inference", "all"]
-_CONTROL = ("ledger_url", "registry_path", "hotkey_path", "validator_port")
-_PREPARE = ("era5_zarr_url", "climatology_url")
-_EVALUATE = ("registry_path", "request_key_path")
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "prepare": _PREPARE,
-    "evaluate": _EVALUATE,
-    "hybrid": _PREPARE + _EVALUATE,
-    "control": _CONTROL,
-    "publish": ("ledger_url",),
-    "all": _CONTROL + _PREPARE + _EVALUATE,
+QUEUES: dict[str, tuple[str, ...]] = {
+    "prepare": (ACQUIRE,),
+    "evaluate": (MINERS, DOWNLOADS, SCORE),
+    "hybrid": (ACQUIRE, MINERS, DOWNLOADS, SCORE),
+    "control": (CONTROL,),
+    "publish": (PUBLISH,),
+    "all": (CONTROL, ACQUIRE, MINERS, DOWNLOADS, SCORE, PUBLISH),
 }
+NEEDED = {
+    CONTROL: ("ledger_url", "registry_path", "hotkey_path", "validator_port"),
+    ACQUIRE: ("era5_zarr_url", "climatology_url"),
+    MINERS: ("registry_path", "request_key_path"),
+    PUBLISH: ("ledger_url",),
+}
+REQUIRED = {mode: tuple(name for queue in served for name in NEEDED.get(queue, ())) for mode, served in QUEUES.items()}
+
+
+def queues(mode: str) -> tuple[str, ...]:
+    """What a worker of the mode serves, most urgent first; an unknown mode is an error, never a fallback."""
+    if mode not in QUEUES:
+        raise ConfigurationInvalid("no validator queue has this mode", found=mode, expected=", ".join(sorted(QUEUES)))
+    return QUEUES[mode]
 
 
 def _split(value: object) -> object:

@@ -14,7 +14,6 @@ from activities import task_queues
 from activities.audits import LedgerAuditRecords
 from activities.children import TemporalChildren
 from activities.downloads import VerifiedDownloads
-from activities.ensembles import LedgerEnsembles
 from activities.miner_calls import HttpMinerCalls
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
@@ -160,7 +159,6 @@ def _control(wiring: Wiring) -> Objects:
         TemporalChildren(wiring.client, wiring.store),
         LedgerMinerRecords(wiring.ledger, wiring.store, wiring.hotkey),
         LedgerScoreRecords(ledger, store, catalog),
-        LedgerEnsembles(ledger, store, catalog),
         LedgerAuditRecords(ledger, store, catalog, wiring.hotkey),
         _peers(wiring),
         LedgerWeights(ledger, store, rules, wiring.clock),

@@ -17,8 +17,7 @@ from protocol.identity import PrivateKey
 from starter.ports import free_ports
 from weather.faults import ConfigurationInvalid, LedgerConflict
 from workers.http_side import http_side
-from workers.modes import QUEUES, queues
-from workers.settings import REQUIRED, Settings
+from workers.settings import QUEUES, REQUIRED, Settings, queues
 from workers.wiring import Wiring
 
 HOTKEY, REQUEST_KEY, STRANGER = (PrivateKey.from_bytes(bytes([seed]) * 32) for seed in (2, 3, 9))

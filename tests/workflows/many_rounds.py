@@ -31,8 +31,8 @@ from tests.activities.validator.world import DEFAULTS, VALIDATOR
 from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.planet import Miners, Planet, Scores, ServerClock, Sky
 from tests.workflows.script import Script
-from workers import modes
 from workers.pod import WORKFLOWS
+from workers.settings import queues
 
 DAY = timedelta(days=1)
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -72,7 +72,7 @@ async def played(planet: Planet) -> AsyncGenerator[None]:
     """A worker for each queue."""
     activities = activities_of(planet)
     async with AsyncExitStack() as stack:
-        for queue in modes.queues("all"):
+        for queue in queues("all"):
             worker = Worker(
                 planet.client,
                 task_queue=queue,

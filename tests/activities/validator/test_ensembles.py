@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import select
 
 from activities import documents
-from activities.ensembles import LedgerEnsembles
 from activities.entrants import EnsembleWeights
 from activities.messages.base import FaultNote
 from activities.messages.scoring import (
@@ -23,6 +22,7 @@ from activities.messages.scoring import (
     RecordEnsemble,
     Scoring,
 )
+from activities.score_records import LedgerScoreRecords
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.ledger import facts, runs
 from adapters.ledger.commitments import record_commitment
@@ -88,8 +88,8 @@ class Competition:
     miners: tuple[ChunkMiner, ...]
 
     @property
-    def records(self) -> LedgerEnsembles:
-        return LedgerEnsembles(self.validator.ledger, self.validator.store, self.validator.catalog)
+    def records(self) -> LedgerScoreRecords:
+        return LedgerScoreRecords(self.validator.ledger, self.validator.store, self.validator.catalog)
 
     def weigh(self) -> MembersWeighed:
         return do(self.records.weigh_members, self.scoring)
