@@ -13,6 +13,7 @@ from adapters.ledger.tables.scores import ScoreFactRow
 from adapters.ledger.values import JobStep
 from protocol.names import pass_workflow_id
 
+KEY = {"run_id", "score_type", "lead_hours", "generation"}
 EVENTS = {
     "queued": "run.status_changed",
     "in_progress": "run.stage_started",
@@ -27,14 +28,13 @@ def advance_job(session: Session, step: JobStep) -> ScoringJobRow:
     Raises:
         LedgerConflict: no such edge.
     """
-    run = changed_run(session, step.run_id)
-    key = (step.run_id, step.score_type, step.lead_hours, step.generation)
+    run, key = changed_run(session, step.run_id), step.model_dump(include=KEY)
     row = session.get(ScoringJobRow, key)
     if row is not None and row.status == step.to:
         return row
     transitions.require(transitions.JOB, f"job {key}", row.status if row else None, step.to)
     if row is None:
-        row = ScoringJobRow(**step.model_dump(include=_KEY))
+        row = ScoringJobRow(**key)
         session.add(row)
     row.status, row.code, row.updated_at = step.to, step.code, step.at
     _report(session, run, step)
@@ -43,13 +43,9 @@ def advance_job(session: Session, step: JobStep) -> ScoringJobRow:
 
 def reach_job(session: Session, step: JobStep) -> None:
     """Move a scoring job unless it has been there: a pass that is played again repeats its steps."""
-    key = (step.run_id, step.score_type, step.lead_hours, step.generation)
-    row = session.get(ScoringJobRow, key)
+    row = session.get(ScoringJobRow, step.model_dump(include=KEY))
     if row is None or step.to in transitions.JOB[row.status]:
         advance_job(session, step)
-
-
-_KEY = {"run_id", "score_type", "lead_hours", "generation"}
 
 
 def _report(session: Session, run: ForecastRunRow, step: JobStep) -> None:

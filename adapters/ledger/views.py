@@ -1,19 +1,25 @@
-"""What people see of a run."""
+"""What people see of a run, and one digest of what it came to, for comparing two ledgers."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from adapters.ledger.facts import faults_of
-from adapters.ledger.rows import rows_of
+from adapters.ledger.facts import facts_of, faults_of
+from adapters.ledger.rows import columns_of, rows_of
+from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import CommitmentRow
 from adapters.ledger.tables.runs import MinerResponseRow, RosterRow
-from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow, ScoreFactRow
+from adapters.ledger.tables.scores import FaultRecordRow, GroupScoreRow, LeadScoreRow, RoundScoreRow, ScoreFactRow
 from adapters.ledger.values import FaultRecord
+from protocol.canonical import J
+from protocol.facts import facts_digest, faults_digest
+
+OUTCOME = ("status", "outcome", "outcome_reason", "coverage", "roster_digest", "score_spec_digest")
 
 
 class BoardRow(NamedTuple):
@@ -68,3 +74,18 @@ def faults_by_miner(session: Session, run_id: str) -> dict[str, list[FaultRecord
     for fault in faults_of(session, run_id):
         grouped.setdefault(fault.hotkey, []).append(fault)
     return grouped
+
+
+def ledger_digest(session: Session, run_id: str) -> str:
+    """SHA-256 over facts, faults, scores and outcome; no time of record, salt or receipt takes part."""
+    run = get_run(session, run_id)
+    total, group, lead = RoundScoreRow, GroupScoreRow, LeadScoreRow
+    content: dict[str, Any] = {
+        "outcome": None if run is None else [getattr(run, name) for name in OUTCOME],
+        "facts": facts_digest(facts_of(session, run_id)),
+        "faults": faults_digest(faults_of(session, run_id)),
+        "scores": columns_of(session, run_id, total.hotkey, total.score_nano, total.rank, total.code),
+        "groups": columns_of(session, run_id, group.hotkey, group.group_name, group.score_nano),
+        "leads": columns_of(session, run_id, lead.hotkey, lead.pass_, lead.lead_hours, lead.score_nano),
+    }
+    return hashlib.sha256(J(content)).hexdigest()

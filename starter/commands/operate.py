@@ -47,7 +47,7 @@ def upgrade(
 @ledger.command()
 def digest(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
     """One digest of all that a run came to; equal on two machines if their facts, faults and scores are."""
-    from adapters.ledger.digest import ledger_digest
+    from adapters.ledger.views import ledger_digest
     from starter import client
 
     with client.reading(client.client_settings(state)) as session:

@@ -26,12 +26,11 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from activities import task_queues
 from activities.messages.run import ForecastRunInput
 from activities.messages.weights import WeightsEpochInput
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger
 from adapters.ledger.runs import get_run
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.tables.runs import ForecastRunRow
-from adapters.ledger.views import run_counts
+from adapters.ledger.views import ledger_digest, run_counts
 from starter.client import failure_of
 from starter.embedded import NETWORK, Ports
 from tests.activities.backend.conftest import served

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHandle
 
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import facts_of
 from adapters.ledger.runs import get_run
-from adapters.ledger.views import run_counts
+from adapters.ledger.views import ledger_digest, run_counts
 from protocol import names
 from protocol.facts import fact_key
 from starter.embedded import Ports

@@ -14,12 +14,12 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.messages.run import ForecastRunInput
 from adapters.ledger import runs
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import facts_of, run_record
 from adapters.ledger.rows import rows_of
 from adapters.ledger.tables.runs import OutboxRow, ScoringJobRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow
+from adapters.ledger.views import ledger_digest
 from adapters.round_backend import RoundBackend
 from protocol import names
 from tests.activities.backend.conftest import served

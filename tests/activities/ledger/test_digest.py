@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.engine import Ledger, upgrade
 from adapters.ledger.facts import record_facts, record_faults
 from adapters.ledger.runs import advance_run, close_run, open_run
 from adapters.ledger.values import RoundScore
+from adapters.ledger.views import ledger_digest
 from tests.activities.ledger.builders import MINER, RUN, closing, fact, fault, new_run, prepare
 from tests.activities.ledger.test_runs import TO_THE_END
 

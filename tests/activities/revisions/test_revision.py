@@ -15,10 +15,10 @@ from activities import documents
 from activities.rescoring import RevisionPlan
 from adapters.bundle import Archive, write_bundle
 from adapters.ledger import facts
-from adapters.ledger.digest import ledger_digest
 from adapters.ledger.tables.scores import RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.ledger.values import ScoreFact
+from adapters.ledger.views import ledger_digest
 from protocol.bundle import verify_round
 from protocol.weights import BASELINE
 from tests.activities.dossiers.judged_run import write_grid
