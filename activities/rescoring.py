@@ -24,7 +24,7 @@ class RevisionPlan(BaseModel):
     """Facts of the fields of one lead that have changed, and what was verified of each miner."""
 
     facts: tuple[ScoreFact, ...]
-    stores: dict[str, str]
+    stores: dict[str, str | None]
 
 
 class Rescored(BaseModel):
@@ -52,8 +52,10 @@ def rescore(judge: Judge, store: ObjectStore, layout: Layout, plan: RevisionPlan
 def _kept_chunks(judge: Judge, store: ObjectStore, layout: Layout, plan: RevisionPlan) -> dict[Place, FetchedChunk]:
     kept = {}
     fields, lead = judge.rules.final_fields, plan.facts[0].lead_hours
-    for hotkey in {fact.hotkey for fact in plan.facts} & plan.stores.keys():
-        manifest = documents.get_model(store, documents.VerifiedStore, plan.stores[hotkey]).manifest.sha256
+    for hotkey in {fact.hotkey for fact in plan.facts}:
+        if not (verified := plan.stores.get(hotkey)):
+            continue
+        manifest = documents.get_model(store, documents.VerifiedStore, verified).manifest.sha256
         wanted = wanted_chunks(store, layout, manifest, fields, lead) if store.has(manifest) else []
         kept |= {(hotkey, one.chunk.variable, one.chunk.level): one.chunk for one in wanted if one.kept}
     return kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
@@ -24,10 +25,13 @@ from activities.messages.run import Run
 from activities.messages.scoring import EnsureTruth, Scoring
 from activities.rescoring import Rescored, RevisionPlan
 from adapters.catalog import Catalog
-from adapters.ledger import facts, revisions, runs
+from adapters.ledger import facts, runs
 from adapters.ledger.engine import Ledger
 from adapters.ledger.events import Change, record_event
-from adapters.ledger.tables.runs import ForecastRunRow
+from adapters.ledger.retention import TRUTH_EXPECTED
+from adapters.ledger.revisions import unrevised
+from adapters.ledger.rows import columns_of, rows_of
+from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow
 from adapters.ledger.tables.scores import ScoreFactRow, TruthRevisionRow
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
@@ -36,7 +40,7 @@ from protocol.facts import in_force
 from weather.round_score import Closing, RunRecord, decide_close, ranking
 from weather.score_spec import ScoreSpec
 
-FINAL = "era5"
+FINAL, LONGEST_LEAD = "era5", timedelta(days=16)
 
 
 class Judged(NamedTuple):
@@ -56,16 +60,17 @@ class LedgerRevisions:
     def find_revisions(self, request: FindRevisions) -> ValidTimes:
         """Valid times of scored leads whose final truth may have come."""
         with attempts.beating_thread(), self._ledger.read() as session:
-            found = {lead.valid_time for lead in revisions.unrevised_since(session, FINAL, request.at)}
-        return ValidTimes(valid_times=tuple(sorted(found)))
+            leads = unrevised(session, FINAL, request.at - TRUTH_EXPECTED, request.at)
+        return ValidTimes(valid_times=tuple(sorted({lead.valid_time for lead in leads})))
 
     @activity.defn
     def open_revision(self, request: RevisionInput) -> ScoredLeads:
         """The leads of live runs that verify at a valid time and are not revised yet."""
+        at = request.valid_time
         with attempts.beating_thread(), self._ledger.read() as session:
-            found = revisions.unrevised_at(session, request.truth_version, request.valid_time)
+            found = unrevised(session, request.truth_version, at - LONGEST_LEAD, at)
         wanted = {"pass_name": "era5_final", "truth_version": request.truth_version}
-        leads = ({"run": Run.model_validate(one.config), "lead_hours": (one.lead_hours,)} for one in found)
+        leads = ({"run": one.config, "lead_hours": (one.lead_hours,)} for one in found if one.valid_time == at)
         return ScoredLeads(leads=tuple(EnsureTruth.model_validate(wanted | lead) for lead in leads))
 
     @activity.defn
@@ -77,12 +82,13 @@ class LedgerRevisions:
         lead = (ScoreFactRow.pass_ == "era5_final", ScoreFactRow.lead_hours == truth.lead_hours)
         with attempts.beating_thread(), self._ledger.read() as session:
             scored = in_force(facts.newest_facts(session, run.run_id, *lead))
-            stores = revisions.verified_stores(session, run.run_id)
+            manifests = columns_of(session, run.run_id, MinerResponseRow.hotkey, MinerResponseRow.manifest_digest)
         known = truth.truth_version in self._rules(run).era5_final.truth
         older = [fact for fact in scored if known and fact.truth_version != truth.truth_version]
         changed = tuple(fact for fact in older if fact.truth_digest != digests[fact.variable, fact.level])
-        plan = documents.put_model(self._store, RevisionPlan(facts=changed, stores=stores)) if changed else None
-        return RevisionPlanned(confirmed=len(_cases(older)) - len(_cases(changed)), plan=plan)
+        plan = RevisionPlan(facts=changed, stores=dict(manifests))
+        kept = documents.put_model(self._store, plan) if changed else None
+        return RevisionPlanned(confirmed=len(_cases(older)) - len(_cases(changed)), plan=kept)
 
     @activity.defn
     def record_revision(self, request: RecordRevision) -> LeadRevised:
@@ -112,13 +118,13 @@ class LedgerRevisions:
             run_id=run.run_id,
             lead_hours=truth.lead_hours,
             truth_version=truth.truth_version,
-            ordinal=revisions.next_ordinal(session, run.run_id),
+            ordinal=len(rows_of(session, TruthRevisionRow, run.run_id)),
             truth_digest=truth.truth.sha256,
             rescored=len(rescored.facts),
             confirmed=request.confirmed,
             refused=[list(refusal) for refusal in rescored.refused],
             report_digest=self._store.put(report_of(request, rescored, before, after)),
-            scores=revisions.table_of(after.closing) if run.closed_at else {},
+            scores=_table(after.closing) if run.closed_at else {},
             recorded_at=request.at,
         )
         session.add(row)
@@ -159,6 +165,14 @@ def report_of(request: RecordRevision, rescored: Rescored, before: Judged, after
 def _cases(scored: Iterable[ScoreFact]) -> Counter[tuple[str, int]]:
     """How many of them each field has."""
     return Counter((fact.variable, fact.level) for fact in scored)
+
+
+def _table(closing: Closing) -> dict[str, Any]:
+    """R and p of everybody, as weights read them."""
+    groups: dict[str, dict[str, int]] = {}
+    for (hotkey, group), score in closing.group_scores.items():
+        groups.setdefault(hotkey, {})[group] = score
+    return {"totals": closing.round_scores, "groups": groups}
 
 
 def _of_lead(closing: Closing, lead_hours: int) -> dict[str, int]:

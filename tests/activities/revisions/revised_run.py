@@ -46,7 +46,7 @@ from adapters.chunk_decoder import ChunkDecoder
 from adapters.forecast_reader import wanted_chunks
 from adapters.ledger import facts
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.ledger.revisions import verified_stores
+from adapters.ledger.tables.runs import MinerResponseRow
 from adapters.ledger.tables.scores import TruthRevisionRow
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
@@ -195,7 +195,7 @@ def forget(revised: Revised, hotkey: str, variable: str, lead: int) -> None:
     """The bytes of one chunk are gone."""
     store, layout = revised.validator.store, revised.validator.catalog.layout(GRID)
     with revised.validator.ledger.read() as session:
-        verified = verified_stores(session, revised.opened.run.run_id)[hotkey]
+        verified = session.get_one(MinerResponseRow, (revised.opened.run.run_id, hotkey)).manifest_digest or ""
     manifest = documents.get_model(store, documents.VerifiedStore, verified).manifest.sha256
     (one,) = wanted_chunks(store, layout, manifest, [(variable, 0)], lead)
     assert store.delete(f"bytes/{one.chunk.sha256}", datetime.max.replace(tzinfo=UTC))

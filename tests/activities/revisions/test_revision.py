@@ -137,7 +137,7 @@ async def test_a_lead_is_named_until_it_is_revised_or_its_bytes_may_be_gone(revi
     await revised.revise(18)
     assert revised.found() == both[1:] and revised.leads(18) == ()
     assert [(lead.run, lead.lead_hours) for lead in revised.leads(24)] == [(revised.opened.run, (24,))]
-    assert revised.found(T0 + timedelta(days=160)) == ()
+    assert revised.found(T0 + timedelta(days=161)) == ()
 
 
 async def test_a_truth_is_waited_for_until_it_is_final(revised: Revised) -> None:
