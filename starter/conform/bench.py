@@ -115,7 +115,7 @@ class Pushes:
 class Bench:
     """One miner under examination, and the validator that examines it.
 
-    `analysis` is one field at the init time; `heard` are all answers so far, with their method.
+    `analysis` is one field at the init time; `heard` are all answers so far.
     """
 
     validator: Validator
@@ -125,7 +125,7 @@ class Bench:
     analysis: Field
     pushes: Pushes
     client: httpx.AsyncClient
-    heard: list[tuple[str, Heard]] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
 
     def now(self) -> datetime:
         return self.validator.wiring.clock.now()
@@ -190,5 +190,5 @@ class Bench:
         async with asyncio.timeout(CALL_SECONDS + most_bytes / SLOWEST), self.client.stream(method, path, **sent) as on:
             first_byte_seconds = time.monotonic() - began
             heard = Heard(on, await read_limited(on, most_bytes), first_byte_seconds)
-        self.heard.append((method, heard))
+        self.heard.append(heard)
         return heard

@@ -45,7 +45,18 @@ async def conform(options: Options) -> Report:
         egress = validator.wiring.caller.egress
         client = await stack.enter_async_context(egress.client(miner.base_url, miner.tls_sha256))
         bench = Bench(validator, miner, call, validator.layout, analysis, pushes, client)
-        return report(bench, await examine(plan(validator.layout, push=options.push), bench))
+        findings = await examine(plan(validator.layout, push=options.push), bench)
+    count = Counter(finding.result for finding in findings)
+    return Report(
+        miner=miner.base_url,
+        hotkey=miner.hotkey,
+        run_id=call.run_id,
+        registry=validator.snippet,
+        passed=count["pass"],
+        failed=count["fail"],
+        skipped=count["skip"],
+        checks=findings,
+    )
 
 
 def listening(address: str) -> socket.socket:
@@ -60,18 +71,3 @@ def plan(layout: Layout, *, push: bool) -> Iterator[Check]:
     """All checks in their order."""
     yield from (*calls.ASKED, *(calls.PUSHED if push else ()), *calls.RECEIVED, *stores.checks(layout))
     yield from [calls.AT_THE_END] if push else ()
-
-
-def report(bench: Bench, findings: list[Finding]) -> Report:
-    """What was found, with its sums."""
-    count = Counter(finding.result for finding in findings)
-    return Report(
-        miner=bench.miner.base_url,
-        hotkey=bench.miner.hotkey,
-        run_id=bench.call.run_id,
-        registry=bench.validator.snippet,
-        passed=count["pass"],
-        failed=count["fail"],
-        skipped=count["skip"],
-        checks=findings,
-    )

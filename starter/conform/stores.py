@@ -210,13 +210,13 @@ def _placed(_: Bench, decoded: list[Decoded]) -> None:
 
 
 def _first_byte(bench: Bench) -> Seen:
-    slowest = max(heard.first_byte_seconds for method, heard in bench.heard if method == "GET")
+    slowest = max(one.first_byte_seconds for one in bench.heard if one.response.request.method == "GET")
     require(slowest <= FIRST_BYTE_SECONDS, f"{slowest:.3f} s")
     return Seen(f"at most {slowest:.3f} s")
 
 
 def _headers(bench: Bench, _first: object) -> None:
-    for _, heard in bench.heard:
+    for heard in bench.heard:
         with suppress(Redirected):
             check_head(heard.response)
 
