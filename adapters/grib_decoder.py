@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +46,8 @@ class DecodedMessage:
 class GribDecoder:
     """Blocking; call from async code with `asyncio.to_thread`."""
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
-
-    @classmethod
-    def start(cls, timeout_seconds: int = 5) -> Self:
-        child = "adapters.grib_child:decode"
-        return cls(Child(child, memory_mib=512, wall_seconds=timeout_seconds, cpu_seconds=timeout_seconds))
+    def __init__(self, child: Child | None = None) -> None:
+        self._child = child or Child("adapters.grib_child:decode", memory_mib=512, wall_seconds=5, cpu_seconds=5)
 
     def close(self) -> None:
         self._child.close()

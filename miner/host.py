@@ -54,7 +54,7 @@ async def run(settings: MinerSettings, stop: asyncio.Event) -> None:
     by_hotkey = {miner.key.hotkey: miner for miner in miners}
     premises = open_premises(settings, Clock())
     listening = bound(settings.host, settings.port)
-    with closing(premises.jobs), listening as listener, closing(GribDecoder.start()) as decoder:
+    with closing(premises.jobs), listening as listener, closing(GribDecoder()) as decoder:
         metrics = runtime(settings.metrics_port)
         client = await connect(settings.temporal_address, settings.temporal_namespace, metrics)
         library = Library(settings, decoder, premises.clock)

@@ -94,7 +94,7 @@ class Wiring:
 
     @cached_property
     def grib(self) -> GribDecoder:
-        return GribDecoder.start()
+        return GribDecoder()
 
     @cached_property
     def chunks(self) -> ChunkDecoder:

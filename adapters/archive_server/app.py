@@ -90,7 +90,7 @@ def archive_app(
 
 def run(settings: ArchiveSettings) -> None:
     """Show the world of the settings until the process is told to stop."""
-    with contextlib.closing(GribDecoder.start()) as decoder:
+    with contextlib.closing(GribDecoder()) as decoder:
         grid = load_layout(settings.grid_name, settings.layouts).grid_value
         world = (
             PlanetWorld(settings.seed, grid, settings.levels)

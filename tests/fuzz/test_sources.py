@@ -70,7 +70,7 @@ HOSTILE_GRIB = {
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[GribDecoder]:
-    decoder = GribDecoder.start(timeout_seconds=2)
+    decoder = GribDecoder()
     yield decoder
     decoder.close()
 

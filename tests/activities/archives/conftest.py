@@ -15,7 +15,7 @@ from tests.samples import sample_path
 
 @pytest.fixture(scope="session")
 def decoder() -> Iterator[GribDecoder]:
-    decoder = GribDecoder.start(timeout_seconds=3)
+    decoder = GribDecoder()
     yield decoder
     decoder.close()
 

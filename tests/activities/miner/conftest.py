@@ -70,7 +70,7 @@ def archive_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def decoder() -> Iterator[GribDecoder]:
-    started = GribDecoder.start()
+    started = GribDecoder()
     yield started
     started.close()
 

@@ -108,7 +108,7 @@ def test_real_ecmwf_forecast_is_read_from_its_files(inputs: Inputs) -> None:
     def rmse(fields: Fields, key: tuple[str, int]) -> float:
         return float(np.sqrt(np.sum(weights * (fields[key].astype(np.float64) - truth[key]) ** 2)))
 
-    with closing(GribDecoder.start()) as decoder:
+    with closing(GribDecoder()) as decoder:
         real = replace(inputs, layout=EUROPE, init_time=init_time, decode=decoder.decode_any)
         later = replace(real, init_time=init_time + timedelta(hours=120))
         forecast = KINDS["grib_file"](real, folder=folder, prefix="oper")

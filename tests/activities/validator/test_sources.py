@@ -53,7 +53,7 @@ def archive_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[GribDecoder]:
-    started = GribDecoder.start()
+    started = GribDecoder()
     yield started
     started.close()
 
