@@ -9,11 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio import activity
 from temporalio.worker import Worker
 
 from activities import task_queues
 from activities.children import TemporalChildren
 from activities.faults import FaultInterceptor
+from activities.messages.run import Aggregated, Step
 from activities.miner_records import LedgerMinerRecords
 from activities.operator import LedgerOperator
 from activities.outbox import LedgerOutbox
@@ -31,11 +33,26 @@ from tests.activities.validator.world import DEFAULTS, VALIDATOR
 from tests.workflows.fake_audits import FakeAudits
 from tests.workflows.planet import Miners, Planet, Scores, ServerClock, Sky
 from tests.workflows.script import Script
+from weather.faults import LedgerUnavailable
 from workers.pod import WORKFLOWS
 from workers.settings import queues
 
 DAY = timedelta(days=1)
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Records(LedgerRunRecords):
+    """Stuck before the close for as long as the planet says."""
+
+    def __init__(self, planet: Planet, *ports: Any) -> None:
+        super().__init__(*ports)
+        self.planet = planet
+
+    @activity.defn
+    def aggregate_run(self, request: Step) -> Aggregated:
+        if self.planet.stuck:
+            raise LedgerUnavailable("down")
+        return super().aggregate_run(request)
 
 
 # long: the parts of a validator
@@ -44,7 +61,7 @@ def activities_of(planet: Planet) -> list[Any]:
     changes = {"grid": planet.grid, "hotkeys_per_address": None, "round_backend": planet.backend is not None}
     clock, defaults = ServerClock(), replace(DEFAULTS, **changes)
     opening = LedgerRunOpening(planet.ledger, planet.store, planet.catalog, planet.registered, defaults, clock)
-    records = LedgerRunRecords(planet.ledger, planet.store, planet.catalog, defaults, clock, VALIDATOR)
+    records = Records(planet, planet.ledger, planet.store, planet.catalog, defaults, clock, VALIDATOR)
     ports = planet.ledger, planet.client, opening, records, planet.registered
     script = Script(tuple(planet.keys))
     weights = _weights_rules()

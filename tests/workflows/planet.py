@@ -75,6 +75,7 @@ class Planet:
     truthless: Mapping[datetime, Collection[int]] = field(default_factory=dict)
     grid: str = GRID
     backend: RoundBackend | None = None
+    stuck: bool = False
     asked: list[str] = field(default_factory=list)
     store: ObjectStore = field(init=False)
 

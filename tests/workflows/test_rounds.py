@@ -167,6 +167,24 @@ async def ended(root: Path, disturb: Disturb) -> str:
                 return ledger_digest(session, run.id)
 
 
+async def test_a_ledger_that_is_down_over_the_last_instant_closes_what_was_recorded_as_in_time(tmp_path: Path) -> None:
+    """AT-R6."""
+    (alone := tmp_path / "left_alone").mkdir()
+    upgrade(url := f"sqlite:///{tmp_path}/ledger.db")
+    async with await skipping_server() as environment:
+        with Ledger(url) as ledger:
+            planet = Planet(tmp_path, ledger, environment.client, 4, stuck=True)
+            async with played(planet):
+                await open_round(environment, FIRST)
+                await skip_to(environment, FIRST + 26 * DAY)
+                planet.stuck = False
+                assert await publish(environment, FIRST + 27 * DAY) == "NothingToPublish"
+            with ledger.read() as session:
+                run = runs.get_run(session, names.run_id(FIRST))
+                assert run and run.closed_at and run.closed_at > run.close_by
+                assert ledger_digest(session, run.run_id) == await ended(alone, left_alone)
+
+
 @pytest.mark.parametrize("disturb", [terminated, reseated, held])
 async def test_facts_and_scores_are_those_of_a_round_that_was_left_alone(tmp_path: Path, disturb: Disturb) -> None:
     """AT-R7: a run that is terminated and started again asks nobody again. AT-I2: no fact knows a uid. AT-R9: held."""
