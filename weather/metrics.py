@@ -15,6 +15,16 @@ VARIANCE_FLOOR = 2.0**-40
 IDENTITY_TOLERANCE = 1e-9
 
 
+def bias(sums: FieldSums) -> float:
+    """Mean of forecast − truth, in the unit of the field."""
+    return sums.D / sums.W
+
+
+def mae(sums: FieldSums) -> float:
+    """Mean absolute error, in the unit of the field."""
+    return sums.A / sums.W
+
+
 def mse(sums: FieldSums) -> float:
     """Mean squared error, in the unit of the field squared."""
     return sums.D2 / sums.W
@@ -58,6 +68,17 @@ def skill_against_reference(sums: FieldSums, references: ReferenceSums) -> float
 def relative_rmse(sums: FieldSums) -> float:
     """RMSE as a share of that of climatology, sqrt(D2/Q2); SourceCorrupt if truth equals climatology."""
     return sqrt(sums.D2 / _climatological_error(sums))
+
+
+def activity(sums: FieldSums) -> float | None:
+    """Activity ratio sqrt(V_p/V_q): 1 is as lively as the truth; None if the truth has no variance."""
+    truth = _variance(sums.W, sums.Q, sums.Q2)
+    return sqrt(_variance(sums.W, sums.P, sums.P2) / truth) if truth else None
+
+
+def derived(sums: FieldSums) -> dict[str, float | None]:
+    """What people read of sums: bias, MAE and RMSE in the unit of the field, and three ratios."""
+    return {each.__name__: each(sums) for each in (bias, mae, rmse, acc, skill, activity)}
 
 
 def pattern_correlation(sums: FieldSums, references: ReferenceSums) -> float:

@@ -49,7 +49,10 @@ _BYTES = (
     "CoordinatesWrong MetadataRefused ObjectLengthMismatch ObjectDigestMismatch ContentCodingRefused "
     "DecodedSizeRefused DecodeFailed"
 )
-_OURS = "EgressDown StoreUnavailable LedgerUnavailable DiskFull OutOfMemory ActivityTimeout WorkerLost InternalError"
+_OURS = (
+    "EgressDown StoreUnavailable LedgerUnavailable ArtifactUploadFailed DiskFull OutOfMemory ActivityTimeout "
+    "WorkerLost InternalError RetryBudgetExhausted"
+)
 
 TABLE = (
     _row(f"NoCommitment {_CALLS}", "commit", "calls and polls, ever rarer", "commit_deadline", "", "W"),

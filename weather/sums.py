@@ -1,14 +1,15 @@
 """Weighted sums over the cells of a field: all that scoring keeps of it.
 
-Roots and ratios are taken once, at the end, in `weather.metrics`.
+Sums merge exactly; roots and ratios are taken once, at the end, in `weather.metrics`.
 The plain numpy here is the definition of the bits: no libm, no BLAS, no pairwise summation. Where `weather.kernels`
 are compiled, they give the same bits in a fraction of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from fractions import Fraction
 from math import isfinite
 from typing import Self
 
@@ -85,6 +86,18 @@ def field_sums(forecast: Field, truth: Field, climatology: Field) -> FieldSums:
     whole = FieldSums(forecast.grid.total_weight, *_eight_sums(forecast, truth, climatology))
     _prove(whole, forecast, {"truth": truth, "climatology": climatology})
     return whole
+
+
+def merge(leaves: Iterable[FieldSums]) -> FieldSums:
+    """Sums over several fields: exact, then rounded once, so that no order or grouping changes a bit.
+
+    Raises:
+        ValueError: there is nothing to merge.
+    """
+    columns = [*zip(*map(astuple, leaves), strict=True)]
+    if not columns:
+        raise ValueError("there are no sums to merge")
+    return FieldSums(*(float(sum(map(Fraction, column))) for column in columns))
 
 
 def reference_sums(forecast: Field, truth: Field, climatology: Field, references: Sequence[Field]) -> ReferenceSums:

@@ -10,13 +10,17 @@ import typer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from adapters.ledger.facts import newest_facts
 from adapters.ledger.interventions import interventions_of
 from adapters.ledger.roster import roster_of
 from adapters.ledger.runs import get_run, list_runs
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
-from adapters.ledger.tables.scores import FaultRecordRow
+from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
 from adapters.ledger.views import board_rows, run_counts
 from starter.commands.whys import Leaf, of_run
+from weather.fields import short_name
+from weather.metrics import derived
+from weather.sums import FieldSums, merge
 
 Document = dict[str, Any]
 RUN_COLUMNS = ("run_id", "status", "outcome", "outcome_reason", "coverage", "grid", "commit_deadline", "closed_at")
@@ -58,6 +62,21 @@ def board(session: Session, run_id: str) -> list[Document]:
             "code": row.code,
         }
         for row in board_rows(session, run_id)
+    ]
+
+
+def metrics_of(session: Session, run_id: str, miner: str) -> list[Document]:
+    """Errors of a miner or baseline in each field and lead of the final pass, and of a field over all leads."""
+    hotkey = miner if miner.startswith("baseline/") else hotkey_of(session, run_id, miner)
+    chosen = newest_facts(session, run_id, ScoreFactRow.hotkey == hotkey, ScoreFactRow.pass_ == "era5_final")
+    fields: dict[str, dict[int, FieldSums]] = {}
+    for fact in sorted(chosen, key=lambda fact: (fact.generation, fact.scored_at)):
+        leads = fields.setdefault(short_name(fact.variable, fact.level), {})
+        leads[fact.lead_hours] = FieldSums.from_dict(fact.sums)
+    return [
+        {"field": field, "lead": lead, **derived(sums)}
+        for field, leads in sorted(fields.items())
+        for lead, sums in [*((f"{lead:03d}h", leads[lead]) for lead in sorted(leads)), ("all", merge(leads.values()))]
     ]
 
 

@@ -93,6 +93,21 @@ def board(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
     emit(rows, as_json=as_json, hide=("hotkey",))
 
 
+@app.command("metrics")
+def metrics_(
+    run_id: RunId,
+    miner: Annotated[str, typer.Option(help="Name or hotkey, or a baseline such as baseline/climatology.")],
+    state: State = STATE,
+    as_json: Json = False,
+) -> None:
+    """Bias, MAE, RMSE, anomaly correlation, skill and activity of a miner: each field at each lead and over all."""
+    from starter import client
+    from starter.commands import reports
+
+    with client.reading(client.client_settings(state)) as session:
+        emit(reports.metrics_of(session, run_id, miner), as_json=as_json)
+
+
 async def _started(settings: Settings, request: ForecastRunInput, *, wait: bool, quiet: bool) -> dict[str, Any]:
     from starter import client
 

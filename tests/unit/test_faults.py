@@ -23,7 +23,7 @@ MINERS_OWN = """AuditFailed BadAnswer CertificateRefused CommitmentBindingMismat
 CommitmentSignatureInvalid InputDigestMismatch ManifestAbsent MinerReportedError MinerTimeout MinerUnreachable
 NoCommitment ObjectAbsent TokenInvalid TokenRefused TransferFailed TransferSlow UrlRefused"""
 SOURCES = "CycleNotYetAvailable InputsLate SourceCorrupt SourceThrottled TruthNotYetAvailable"
-OURS = """ActivityTimeout ChildStillOpen DiskFull EgressDown IngressDown InternalError
+OURS = """ActivityTimeout ChildStillOpen ArtifactUploadFailed DiskFull EgressDown IngressDown InternalError
 LedgerUnavailable SinkUnavailable StoreUnavailable WorkerLost"""
 RETRIED = frozenset(f"{MINERS_OWN} {SOURCES} {OURS} Fault MinerFault SourceFault PlatformFault".split())
 BENIGN = {"ChildStillOpen", "CycleNotYetAvailable", "NoCommitment", "SourceThrottled", "TruthNotYetAvailable"}

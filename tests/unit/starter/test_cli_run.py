@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.ledger.facts import record_faults
+from adapters.ledger.facts import record_facts, record_faults
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.responses import advance_response
 from adapters.ledger.runs import advance_run, close_run, get_run
 from adapters.ledger.values import JobStep, ResponseStep, RoundScore
 from starter.cli import run
 from starter.ports import LOOPBACK, free_ports
-from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, fault, prepare
+from tests.activities.ledger.builders import MINER, OPENED, RUN, closing, fact, fault, prepare
 
 pytestmark = pytest.mark.usefixtures("environment")
 SECOND, ABSENT = "2" * 64, "0" * 64
@@ -192,6 +192,24 @@ def test_the_board_has_ranks_scores_leads_and_codes(closed: Path, capsys: pytest
     assert run(["run", "board", RUN, "--state", str(closed)]) == 0
     table = capsys.readouterr().out
     assert "0.812346" in table and "024h" in table and MINER.hotkey not in table
+
+
+def test_the_metrics_of_a_miner_stand_for_each_lead_and_over_all(
+    closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sums = {"W": 2.0, "D": 1.0, "A": 3.0, "D2": 8.0, "P": 0.0, "Q": 0.0, "P2": 8.0, "Q2": 8.0, "PQ": 4.0}
+    exact = sums | {"D": 0.0, "A": 0.0, "D2": 0.0, "PQ": 8.0}
+    facts = [fact(sums=sums), fact(sums=exact, generation=2), fact(sums=sums, lead_hours=48)]
+    with Ledger(f"sqlite:///{closed}/ledger.db") as ledger, ledger.begin() as session:
+        record_facts(session, facts)
+    first, second, both = told(capsys, closed, "metrics", RUN, "--miner", "miner-0")
+    assert first | {"bias": 0, "mae": 0, "rmse": 0, "acc": 1, "skill": 1} == first
+    assert second == {
+        "field": "z500", "lead": "048h", "bias": 0.5, "mae": 1.5, "rmse": 2, "acc": 0.5, "skill": 0, "activity": 1
+    }  # fmt: skip
+    assert (both["lead"], both["mae"], both["rmse"], both["acc"]) == ("all", 0.75, 2**0.5, 0.75)
+    assert told(capsys, closed, "metrics", RUN, "--miner", "baseline/climatology") == []
+    assert "expected a miner of" in refused(capsys, closed, "run", "metrics", RUN, "--miner", "nobody")[1]
 
 
 def test_every_failed_and_zero_state_has_a_sentence_and_its_evidence(

@@ -15,6 +15,7 @@ from weather.sums import field_sums, reference_sums
 
 RULES = load_rules("5p625").era5_final
 GOLDEN = {
+    "activity": (0.768391522542, 0.648238201557),
     "rmse": (0.790569415042, 1.172603939956),
     "acc": (0.927607783970, 0.738499216963),
     "acc_uncentred": (0.891132788679, 0.738548945876),
@@ -68,13 +69,14 @@ def test_scores_of_forecasts_that_are_known_beforehand(anomaly, expected):
 
 def test_a_constant_error_of_three_kelvin_is_bias_and_costs_score():
     good, warm = sums_of(P1), sums_of(P1 + 3)
-    assert warm.D / warm.W - good.D / good.W == 3
+    assert metrics.bias(warm) - metrics.bias(good) == 3
     assert case_score(RULES, warm) < case_score(RULES, good)
 
 
 def test_constant_anomalies_correlate_with_nothing():
     constant = sums_of(ZERO + 0.1)
-    assert metrics.acc(constant) == 0
+    assert metrics.acc(constant) == metrics.activity(constant) == 0
+    assert metrics.activity(sums_of(P1, truth=ZERO + 0.1)) is None
     assert metrics.pattern_correlation(constant, references_of(ZERO + 0.1, S1)) == 0
     assert metrics.acc(sums_of(P1, truth=ZERO + 0.1)) == 0
 
@@ -96,8 +98,8 @@ def test_climatology_has_no_skill_and_no_correlation():
 
 def test_the_truth_is_perfect():
     perfect = sums_of(Q)
-    assert metrics.rmse(perfect) == perfect.A / perfect.W == perfect.D / perfect.W == 0
-    assert metrics.acc(perfect) == metrics.skill(perfect) == 1
+    assert metrics.rmse(perfect) == metrics.mae(perfect) == metrics.bias(perfect) == 0
+    assert metrics.acc(perfect) == metrics.skill(perfect) == metrics.activity(perfect) == 1
 
 
 @pytest.mark.parametrize("metric", [metrics.skill, metrics.relative_rmse])

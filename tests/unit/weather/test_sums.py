@@ -1,6 +1,7 @@
-"""Sums: bits, order, and what is not finite."""
+"""Sums: bits, order, merging, and what is not finite."""
 
 from dataclasses import astuple
+from math import fsum
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.unit.weather.toy import P1, P2, S1, S2, SMALL_GLOBE, ZERO, Q, on_grid
 from weather.faults import IncompleteForecast, SourceCorrupt
 from weather.fields import Field
 from weather.grids import Grid
-from weather.sums import FieldSums, ReferenceSums, field_sums, reference_sums
+from weather.sums import FieldSums, ReferenceSums, field_sums, merge, reference_sums
 
 
 def naive_whole(grid: Grid, values: list[list[float]]) -> float:
@@ -81,6 +82,22 @@ def test_sums_equal_the_loop_on_the_small_globe(seed):
 
 def test_a_sum_is_never_minus_zero():
     assert not np.signbit(astuple(field_sums(toy_field(ZERO), toy_field(ZERO), toy_field(ZERO)))).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_permutation_of_300_leaves_merges_to_the_same_bits(seed):
+    noise = np.random.default_rng(seed)
+    numbers = noise.standard_normal((300, 9)) * 10.0 ** noise.integers(-30, 30, (300, 9))
+    leaves = [FieldSums(*row) for row in numbers.tolist()]
+    merged = merge(leaves)
+    assert astuple(merged) == tuple(map(fsum, zip(*map(astuple, leaves), strict=True)))
+    assert merge([leaves[k] for k in noise.permutation(300)]) == merged
+
+
+def test_nothing_merges_to_nothing():
+    with pytest.raises(ValueError, match="no sums"):
+        merge([])
 
 
 @pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf])
