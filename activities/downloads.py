@@ -35,7 +35,7 @@ class VerifiedDownloads:
         """Check token, manifest and metadata against the commitment."""
         forecast = await asyncio.to_thread(self._offered, request)
         try:
-            async with attempts.beating(), self._witness.of("GET", request.target.hotkey):
+            async with attempts.beating(), self._witness.of("GET", request.hotkey):
                 manifest = await self._reader.verify_manifest(forecast)
         except MinerFault as fault:
             retryable = _retryable([fault], request.attempt_pauses)
@@ -99,11 +99,10 @@ class VerifiedDownloads:
             self._witness.saw("GET", hotkey)
 
     def _offered(self, request: VerifyManifest) -> CommittedForecast:
-        target = request.target
         offer = documents.commitment(self._store, request.commitment)
-        call = documents.call(self._store, target.call.sha256)
+        call = documents.call(self._store, request.call.sha256)
         return CommittedForecast(
-            miner=documents.roster(self._store, target.roster)[target.hotkey],
+            miner=documents.roster(self._store, request.roster)[request.hotkey],
             commitment=Commitment.parse(offer.commitment),
             layout=self._catalog.pinned_layout(call.grid, call.layout_digest),
         )

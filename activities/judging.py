@@ -80,11 +80,7 @@ class Judge:
         sums = field_sums(forecast, world.truth[key], world.climatology[key])
         metrics.check_identity(sums)
         return self._fact(
-            hotkey,
-            chunk,
-            forecast=forecast,
-            sums=sums.as_dict(),
-            score=case_score(self.rules.era5_final, sums),
+            hotkey, chunk, forecast=forecast, sums=sums.as_dict(), score=case_score(self.rules.era5_final, sums)
         )
 
     def _day1(self, hotkey: str, objects: FetchedObjects, faults: list[FaultRecord]) -> Part:

@@ -59,11 +59,10 @@ class HttpMinerCalls:
     @activity.defn
     async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
         """Ask for the commitment (call 4) until the stage changes."""
-        target = request.target
-        call, roster = await self._target(target)
-        job = job_id(call.network, call.run_id, target.hotkey)
-        async with self._witness.of("POST", target.hotkey):
-            answer, received_at = await self._client.poll_commitment(roster[target.hotkey], job)
+        call, roster = await self._target(request)
+        job = job_id(call.network, call.run_id, request.hotkey)
+        async with self._witness.of("POST", request.hotkey):
+            answer, received_at = await self._client.poll_commitment(roster[request.hotkey], job)
         if isinstance(answer, KerchunkCompleted):
             return await self._committed(request, call, answer, received_at)
         if isinstance(answer, KerchunkError):
@@ -77,9 +76,9 @@ class HttpMinerCalls:
     @activity.defn
     async def deliver_receipt(self, request: DeliverReceipt) -> None:
         """Send the receipt of a pulled commitment (call 5)."""
-        _, roster = await self._target(request.target)
+        _, roster = await self._target(request)
         receipt = CommitmentAnswer.parse(await asyncio.to_thread(self._store.get, request.receipt.sha256))
-        await self._client.deliver_receipt(roster[request.target.hotkey], receipt)
+        await self._client.deliver_receipt(roster[request.hotkey], receipt)
 
     async def _target(self, request: MinerCall) -> tuple[ForecastRequestData, dict[str, RosterEntry]]:
         call = await asyncio.to_thread(documents.call, self._store, request.call.sha256)
@@ -91,7 +90,7 @@ class HttpMinerCalls:
         data = CommitmentData(commitment=answer.commitment, signature=answer.signature)
         layout = self._catalog.pinned_layout(call.grid, call.layout_digest)
         try:
-            accept(data, call, request.target.hotkey, layout)
+            accept(data, call, request.hotkey, layout)
         except MinerFault as fault:
             fault.retry_after = self._pause(request, None)
             raise

@@ -35,13 +35,7 @@ class LedgerRunRecords:
     """Blocking: runs in the thread pool of `control`."""
 
     def __init__(  # noqa: PLR0913 -- the ports that a run's records stand on
-        self,
-        ledger: Ledger,
-        store: ObjectStore,
-        catalog: Catalog,
-        defaults: RunDefaults,
-        clock: Clock,
-        key: PrivateKey,
+        self, ledger: Ledger, store: ObjectStore, catalog: Catalog, defaults: RunDefaults, clock: Clock, key: PrivateKey
     ) -> None:
         self._ledger, self._store, self._catalog = ledger, store, catalog
         self._defaults, self._clock, self._key = defaults, clock, key

@@ -56,11 +56,7 @@ def readiness(ledger: Ledger, store: ObjectStore, client: Client) -> Readiness:
             raise PlatformFault(why)
 
     return Readiness(
-        {
-            "ledger": _threaded(ledger.require_ready),
-            "temporal": temporal,
-            "object store": _threaded(store.probe),
-        }
+        {"ledger": _threaded(ledger.require_ready), "temporal": temporal, "object store": _threaded(store.probe)}
     )
 
 

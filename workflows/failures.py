@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from pydantic import ValidationError
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    TimeoutError,
-    TimeoutType,
-    is_cancelled_exception,
-)
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from activities.messages.base import FaultNote
 from weather.faults import ActivityTimeout, Fault, InternalError, WorkerLost, tree

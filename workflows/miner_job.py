@@ -49,9 +49,7 @@ class MinerJob:
         await self._call("expiring", signatures.EXPIRE_STORE)
         self._enter("expired")
         return MinerJobResult(
-            commitment_digest=signed.commitment_digest,
-            total_bytes=store.total_bytes,
-            submissions=self._settled(),
+            commitment_digest=signed.commitment_digest, total_bytes=store.total_bytes, submissions=self._settled()
         )
 
     @workflow.signal

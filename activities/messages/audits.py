@@ -9,8 +9,6 @@ from activities.messages.run import Run, RunStep
 
 
 class AuditKey(Message):
-    """One of the audits of a miner."""
-
     hotkey: Hotkey
     number: int
 
@@ -55,8 +53,6 @@ class AuditsDue(Message):
 
 
 class AuditObjects(Message):
-    """One round of an audit."""
-
     run: Run
     roster: Ref
     audit: Audit

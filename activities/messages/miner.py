@@ -35,25 +35,20 @@ class MinerForecastInput(Message):
 
 
 class MinerCall(Message):
-    """A call to one miner about one run."""
-
     run_id: str
     hotkey: Hotkey
     roster: Ref
     call: Ref
 
 
-class PollCommitment(Message):
+class PollCommitment(MinerCall):
     """Asks until the stage differs from the one that is known."""
 
-    target: MinerCall
     known_stage: Stage
     commit_deadline: Instant
 
 
 class MinerAnswer(Message):
-    """What a miner says of its job."""
-
     stage: Stage
     input_data_hash: Digest | None = None
     commitment: Ref | None = None
@@ -96,15 +91,13 @@ class MinerSealed(Message):
     recorded: CommitmentRecorded | None = None
 
 
-class DeliverReceipt(Message):
-    target: MinerCall
+class DeliverReceipt(MinerCall):
     receipt: Ref
 
 
-class VerifyManifest(Message):
+class VerifyManifest(MinerCall):
     """One round of manifest and metadata checks, whose attempts are so far apart."""
 
-    target: MinerCall
     attempt_pauses: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=60))
     commitment: Ref
 
@@ -124,8 +117,6 @@ class SettleMiner(MinerStep):
 
 
 class MinerForecastResult(Message):
-    """How one miner's part of a run ended."""
-
     hotkey: Hotkey
     outcome: Literal["verified", "fault"]
     store: Ref | None = None

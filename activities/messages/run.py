@@ -86,8 +86,6 @@ class Run(Message):
 
 
 class Inputs(Message):
-    """The fixed inputs of a run."""
-
     objects: Ref
     input_data_hash: Digest
     bundle_digest: Digest
@@ -114,8 +112,6 @@ class RosterMiner(Message):
 
 
 class Roster(Message):
-    """The miners of one run, frozen."""
-
     entries: Ref
     roster_digest: Digest
     miners: tuple[RosterMiner, ...]

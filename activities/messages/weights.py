@@ -67,8 +67,6 @@ class FrozenInputs(Message):
 
 
 class ComputeVector(EpochStep):
-    """Asks for the vector of frozen inputs, to be published in this epoch."""
-
     inputs: Ref
 
 

@@ -197,20 +197,20 @@ class FakeMiners:
 
     @activity.defn
     async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
-        self.script.play("poll_commitment", request.target.hotkey, request)
-        if (hotkey := request.target.hotkey) in self.script.pushes:
-            handle = self.client.get_workflow_handle(names.miner_workflow_id(request.target.run_id, hotkey))
+        self.script.play("poll_commitment", request.hotkey, request)
+        if (hotkey := request.hotkey) in self.script.pushes:
+            handle = self.client.get_workflow_handle(names.miner_workflow_id(request.run_id, hotkey))
             await handle.signal("commitment_recorded", self.script.record(hotkey))
             raise NoCommitment("still writing", retry_after=timedelta(minutes=5))
         return MinerAnswer(stage="completed", commitment=REF, received_at=request.commit_deadline)
 
     @activity.defn
     async def deliver_receipt(self, request: DeliverReceipt) -> None:
-        self.script.play("deliver_receipt", request.target.hotkey, request)
+        self.script.play("deliver_receipt", request.hotkey, request)
 
     @activity.defn
     async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:
-        self.script.play("verify_manifest", request.target.hotkey, request)
+        self.script.play("verify_manifest", request.hotkey, request)
         return ManifestVerified(store=REF)
 
     @activity.defn

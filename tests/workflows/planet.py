@@ -114,7 +114,7 @@ class Miners(FakeMiners):
 
     @activity.defn
     async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
-        return await self.request_forecast(request.target)
+        return await self.request_forecast(request)
 
     @activity.defn
     async def verify_manifest(self, request: VerifyManifest) -> ManifestVerified:

@@ -70,7 +70,7 @@ async def ask(post: Post) -> MinerAnswer:
 
 
 async def poll(post: Post, known: Any = "inference") -> MinerAnswer:
-    request = PollCommitment(target=post.target, known_stage=known, commit_deadline=DEADLINE)
+    request = PollCommitment(**dict(post.target), known_stage=known, commit_deadline=DEADLINE)
     return await post.do(post.calls.poll_commitment, request)
 
 
@@ -173,7 +173,7 @@ async def test_a_commitment_that_does_not_hold_is_a_fault_and_a_right_one_may_fo
 
 async def test_a_receipt_is_delivered(post: Post) -> None:
     receipt = logged(post.miner.commitment)
-    delivery = DeliverReceipt(target=post.target, receipt=documents.put(post.store, receipt.canonical))
+    delivery = DeliverReceipt(**dict(post.target), receipt=documents.put(post.store, receipt.canonical))
     await post.do(post.calls.deliver_receipt, delivery)
     assert post.miner.posts == ["weather-receipt"]
 

@@ -132,7 +132,7 @@ class Post:
 
     async def verify(self) -> ManifestVerified:
         return await self.do(
-            self.downloads.verify_manifest, VerifyManifest(target=self.target, commitment=self.offer())
+            self.downloads.verify_manifest, VerifyManifest(**dict(self.target), commitment=self.offer())
         )
 
     async def verified(self) -> VerifiedMiner:
