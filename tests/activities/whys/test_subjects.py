@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -164,6 +165,21 @@ def test_without_a_vector_nothing_is_published_and_open_rounds_say_until_when(sc
     run = scene.open(FIRST, ALICE)
     nothing, open_ = asked(scene, ALICE).leaves
     assert (nothing.kind, nothing.code, open_.subject, open_.kind) == ("platform", "NothingToPublish", run, "timer")
+
+
+def test_nineteen_of_twenty_answers_take_no_longer_than_a_fifth_of_a_second(scene: Scene) -> None:
+    """AT-O5: of the processor, for a round with as many miners as there may be, half of which lack some cases."""
+    hotkeys = [f"{number:064x}" for number in range(256)]
+    run = scene.close(FIRST, dict.fromkeys(hotkeys, 0.5))
+    lost = {"run_id": run, "code": "ObjectAbsent", "pass_": "era5_final", "lead_hours": 24}
+    with scene.ledger.begin() as session:
+        facts.record_faults(session, [fault(**lost, hotkey=h, level=n) for h in hotkeys[::2] for n in range(10)])
+    seconds = []
+    for subject in (run, f"{run}/miner/{hotkeys[0]}", hotkeys[0], "weights/test/1") * 25:
+        began = time.process_time()
+        asked(scene, subject)
+        seconds.append(time.process_time() - began)
+    assert sorted(seconds)[94] <= 0.2
 
 
 def test_what_the_backend_refused_is_told_with_its_answer(scene: Scene) -> None:
