@@ -29,7 +29,6 @@ from adapters.http_answers import Answer, Ask, Verdict, send
 from weather.faults import CycleNotYetAvailable, SourceCorrupt, SourceFault, SourceGone, SourceThrottled
 
 T = TypeVar("T")
-Heartbeat = Callable[..., None]
 
 log = logging.getLogger("barograph.gfs")
 
@@ -73,10 +72,10 @@ class GfsArchive:
         """Where the channels lie in the file of this cycle and lead."""
         return await self._on_mirrors(partial(self._plan_at, cycle, lead_hours, channels))
 
-    async def fetch(self, plan: RangePlan, heartbeat: Heartbeat | None = None) -> list[RawMessage]:
-        """The messages of the plan in its order; `heartbeat` is called with (ranges held, ranges planned)."""
+    async def fetch(self, plan: RangePlan) -> list[RawMessage]:
+        """The messages of the plan in its order."""
         held: dict[int, list[RawMessage]] = {}
-        await self._on_mirrors(partial(self._fetch_at, plan, held, heartbeat))
+        await self._on_mirrors(partial(self._fetch_at, plan, held))
         return [message for planned in plan.ranges for message in held[planned[0].offset]]
 
     async def _on_mirrors(self, attempt: Callable[[str], Awaitable[T]]) -> T:
@@ -103,17 +102,13 @@ class GfsArchive:
             raise self._unfinished(cycle, str(fault)) from fault
         return RangePlan(cycle, lead_hours, path, file_bytes, tuple(channels), tuple(messages))
 
-    async def _fetch_at(
-        self, plan: RangePlan, held: dict[int, list[RawMessage]], heartbeat: Heartbeat | None, base_url: str
-    ) -> None:
+    async def _fetch_at(self, plan: RangePlan, held: dict[int, list[RawMessage]], base_url: str) -> None:
         await self._read_again(plan, held, base_url)
         slots = asyncio.Semaphore(_PARALLEL)
 
         async def fetch(planned: tuple[PlannedMessage, ...]) -> None:
             async with slots:
                 held[planned[0].offset] = await self._fetch_range(plan, planned, base_url)
-            if heartbeat:
-                heartbeat(len(held), len(plan.ranges))
 
         await _together([fetch(planned) for planned in plan.ranges if planned[0].offset not in held])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from adapters.gfs_archive import GfsArchive, Heartbeat, RawMessage
+from adapters.gfs_archive import GfsArchive, RawMessage
 from adapters.gfs_index import Channel, RangePlan
 from adapters.grib_decoder import GribDecoder
 from adapters.object_store import ObjectStore
@@ -36,11 +36,10 @@ async def fetch_fields(  # noqa: PLR0913 - three ports, and four words that say 
     cycle: datetime,
     lead_hours: int,
     channels: Sequence[Channel],
-    heartbeat: Heartbeat | None = None,
 ) -> FetchedFields:
     """Fetch, decode, prove and keep both the raw messages and the fields."""
     plan = await archive.plan(cycle, lead_hours, channels)
-    messages = await archive.fetch(plan, heartbeat)
+    messages = await archive.fetch(plan)
     fields = await asyncio.to_thread(decoder.decode, messages, plan, grid)
     await asyncio.to_thread(_keep, store, messages, fields)
     objects = {

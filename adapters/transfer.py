@@ -66,22 +66,14 @@ class AccessTokens:
         self._token: str | None = None
         self._replaced = False
 
-    async def current(self) -> str:
-        """The token in use."""
+    async def current(self, refused: str | None = None) -> str:
+        """The token in use, if it is another than the one that was refused."""
         async with self._asking:
-            if self._token is None:
+            if self._token is None or self._token == refused:
+                if self._replaced:
+                    raise TokenRefused("the miner refuses its own token again")
+                self._replaced = refused is not None
                 self._token = await self._ask()
-            return self._token
-
-    async def instead_of(self, refused: str) -> str:
-        """Another token than the refused one."""
-        async with self._asking:
-            if self._token != refused and self._token is not None:
-                return self._token
-            if self._replaced:
-                raise TokenRefused("the miner refuses its own token again")
-            self._replaced = True
-            self._token = await self._ask()
             return self._token
 
 
@@ -115,7 +107,7 @@ class Transfer:
             try:
                 return await self._get(token, wanted)
             except TokenRefused:
-                return await self._get(await self._tokens.instead_of(token), wanted)
+                return await self._get(await self._tokens.current(token), wanted)
 
     async def _get(self, token: str, wanted: _Wanted) -> bytes:
         headers = {"Authorization": f"Bearer {token}"}
