@@ -51,11 +51,12 @@ def conform(  # noqa: PLR0913
 
     given = {"grid": grid, "gfs_product": gfs_product, "verification_wait_minutes": wait_minutes}
     given |= {"gfs_base_urls": gfs_base_url}
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     options = Options(
         url=url.rstrip("/"),
         state=state,
         settings=_settings({name: value for name, value in given.items() if value is not None}),
-        init_time=init or _days_ago(2),
+        init_time=init or today - timedelta(days=2),
         tell=tell,
         key=key,
         hotkey=hotkey,
@@ -85,7 +86,3 @@ def _settings(given: dict[str, object]) -> Settings:
     absent = {"network": "unknown", "object_store": "", "temporal_address": "", "temporal_namespace": ""}
     allowed = {} if "BAROGRAPH_EGRESS_ALLOW" in os.environ else {"egress_allow": LOOPBACK}
     return checked_settings(worker_mode="publish", ledger_url="sqlite://", **absent, **allowed, **given)
-
-
-def _days_ago(days: int) -> datetime:
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
