@@ -42,11 +42,6 @@ def begin() -> None:
     _envelope()
 
 
-def spent(code: str) -> int:
-    """How often attempts so far ended with this code."""
-    return _envelope().spent.get(code, 0)
-
-
 def spent_by_miner() -> int:
     """How many attempts so far ended with a fault of the miner."""
     return sum(count for code, count in _envelope().spent.items() if issubclass(tree().get(code, Fault), MinerFault))
@@ -66,7 +61,7 @@ def heartbeat(progress: Any) -> None:
 def spend(code: str) -> int:
     """Count one more end with this code; answers the new count."""
     counts = _envelope().spent
-    counts[code] = spent(code) + 1
+    counts[code] = counts.get(code, 0) + 1
     _send()
     return counts[code]
 

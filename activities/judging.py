@@ -109,25 +109,20 @@ class Judge:
             forecast, world.truth[key], world.climatology[key], [reference[key] for reference in world.references]
         )
         component = judge_component(self.rules.day1_qc, Place(chunk.lead_hours, *key), evidence)
+        checks = {name: getattr(evidence, name) for name in ("minimum", "maximum")}
+        checks |= {name: getattr(component, name) for name in ("u", "a", "penalty")}
         fact = self._fact(
             hotkey,
             chunk,
             forecast=forecast,
             sums={**evidence.sums.as_dict(), **evidence.references.as_dict()},
-            checks={
-                "minimum": evidence.minimum,
-                "maximum": evidence.maximum,
-                "u": component.u,
-                "a": component.a,
-                "penalty": component.penalty,
-            },
+            checks=checks,
         )
         return component, fact
 
     def _failed_check(self, hotkey: str, chunk: FetchedChunk, component: Component) -> list[FaultRecord]:
-        if component.failed is None:
+        if (failed := component.failed) is None:
             return []
-        failed = component.failed
         fault = QualityControlFailed(f"check {failed.check}", found=failed.found, expected=failed.limit)
         return [self._fault(hotkey, ObjectFault.of(chunk, fault))]
 
@@ -155,10 +150,8 @@ class Judge:
             return []
         code = "SourceGone" if verdict.q is None else verdict.code or QualityControlFailed.__name__
         scope = {} if verdict.full_clone else {"pass_": "day1_qc", "variable": GATE, "level": 0}
-        limit = self.rules.day1_qc.pass_threshold
-        return [
-            self._record(hotkey, code, scope | {"detail": "day-1 gate", "found": str(verdict.q), "expected": limit})
-        ]
+        evidence = {"detail": "day-1 gate", "found": str(verdict.q), "expected": self.rules.day1_qc.pass_threshold}
+        return [self._record(hotkey, code, scope | evidence)]
 
     def _fact(  # noqa: PLR0913 -- the columns of a fact
         self,
@@ -171,8 +164,7 @@ class Judge:
         checks: dict[str, Any] | None = None,
     ) -> ScoreFact:
         world, key = self.worlds[chunk.lead_hours], (chunk.variable, chunk.level)
-        names = self.rules.day1_qc.public_forecasts
-        references = zip(names, world.references, strict=False)
+        references = zip(self.rules.day1_qc.public_forecasts, world.references, strict=False)
         return ScoreFact(
             hotkey=hotkey,
             lead_hours=chunk.lead_hours,

@@ -43,8 +43,7 @@ class LedgerOperator:
     def intervene(self, request: Intervene) -> Intervened:
         """Check the verb, then act and record it in one transaction; a dry run writes nothing."""
         dry_run = request.intervention.dry_run
-        transaction = self.ledger.read if dry_run else self.ledger.begin
-        with attempts.beating_thread(), transaction() as session:
+        with attempts.beating_thread(), self.ledger.read() if dry_run else self.ledger.begin() as session:
             run = runs.changed_run(session, request.run.run_id)
             known = interventions.interventions_of(session, run.run_id)
             row = self._row(session, run, request, known)
@@ -54,8 +53,14 @@ class LedgerOperator:
             rules, record = self.catalog.pinned_rules(run.grid, run.score_spec_digest), run_record(session, run.run_id)
             state = interventions.run_state(session, run, row.at, known)
             done = effect(rules, record, state, Act(request.verb, Scope.parse(row.scope), row.generation))
-            receipt = _receipt(row, blast_radius(rules, record, done, self._stake(session, run)), dry_run=dry_run)
-            answer = self._answer(session, run, done, receipt).model_copy(update={"generation": row.generation})
+            answer = Intervened(
+                receipt=_receipt(row, blast_radius(rules, record, done, self._stake(session, run)), dry_run=dry_run),
+                acts=row.state == "acted" and not dry_run,
+                leads=done.leads,
+                generation=row.generation,
+                hotkey=done.hotkey,
+                commitment=self._commitment(session, run, done),
+            )
             if not dry_run:
                 row.answer = answer.model_dump(mode="json")
                 session.add(row)
@@ -85,17 +90,10 @@ class LedgerOperator:
         row.state_before = {name: getattr(run, name) for name in ("status", "outcome", "held_by", "review")}
         return row
 
-    def _answer(self, session: Session, run: ForecastRunRow, done: Effect, receipt: InterventionReceipt) -> Intervened:
-        return Intervened(
-            receipt=receipt,
-            acts=receipt.state == "acted" and not receipt.dry_run,
-            leads=done.leads,
-            hotkey=done.hotkey,
-            commitment=self._commitment(session, run, done.hotkey) if done.hotkey and done.verify else None,
-        )
-
-    def _commitment(self, session: Session, run: ForecastRunRow, hotkey: str) -> CommitmentRecorded:
-        stored = commitments.commitment_of(session, run.run_id, hotkey)
+    def _commitment(self, session: Session, run: ForecastRunRow, done: Effect) -> CommitmentRecorded | None:
+        if not (done.hotkey and done.verify):
+            return None
+        stored = commitments.commitment_of(session, run.run_id, done.hotkey)
         assert stored is not None and run.commit_deadline is not None
         return documents.recorded(self.store, stored, run.commit_deadline)
 

@@ -62,20 +62,13 @@ class LedgerCommitments:
         self._store.probe()
 
 
-class CommitmentSignals:
-    """Tells `MinerForecast`; a lost signal is found at the seal."""
-
-    def __init__(self, client: Client, store: ObjectStore) -> None:
-        self._client, self._store = client, store
-
-    async def tell(self, recorded: RecordedCommitment, in_time: bool) -> None:
-        """Signal the stored commitment to the workflow of its miner."""
-        commitment = recorded.commitment
-        message = CommitmentRecorded(
-            commitment=await asyncio.to_thread(documents.put_commitment, self._store, recorded),
-            commitment_digest=recorded.commitment_digest,
-            leaf_index=recorded.leaf_index,
-            in_time=in_time,
-        )
-        child = miner_workflow_id(commitment.run_id, commitment.hotkey)
-        await signal(self._client, child, "commitment_recorded", message)
+async def tell_workflow(client: Client, store: ObjectStore, recorded: RecordedCommitment, in_time: bool) -> None:
+    """Signal a stored commitment to the `MinerForecast` that waits for it; a lost signal is found at the seal."""
+    message = CommitmentRecorded(
+        commitment=await asyncio.to_thread(documents.put_commitment, store, recorded),
+        commitment_digest=recorded.commitment_digest,
+        leaf_index=recorded.leaf_index,
+        in_time=in_time,
+    )
+    child = miner_workflow_id(recorded.commitment.run_id, recorded.commitment.hotkey)
+    await signal(client, child, "commitment_recorded", message)

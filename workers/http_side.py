@@ -15,7 +15,7 @@ from adapters.http_service import bound, serving
 from adapters.ledger.absence import MARK_EVERY
 from adapters.ntp import ask_offset
 from weather.faults import ConfigurationInvalid, PlatformFault
-from workers.commitments import CommitmentSignals, LedgerCommitments
+from workers.commitments import LedgerCommitments, tell_workflow
 from workers.log_service import PublishedLog, log_routes
 from workers.readiness import readiness
 from workers.true_clock import TrueClock
@@ -67,7 +67,7 @@ def _app(wiring: Wiring, commitments: LedgerCommitments, true_clock: TrueClock) 
         stale_since=partial(weights_are_stale, *weights),
     )
     published = PublishedLog(wiring.ledger, wiring.hotkey, settings.network, wiring.clock)
-    tell = CommitmentSignals(wiring.client, wiring.store).tell
+    tell = partial(tell_workflow, wiring.client, wiring.store)
     app = validator_app(config, commitments, tell, wiring.clock, log_routes(config.base_path, published))
     ready = readiness(wiring.ledger, wiring.store, wiring.client)
     return ready.beside(true_clock.guarding(app))

@@ -26,7 +26,7 @@ from starter.embedded import NAMESPACE
 from tests.activities.validator.waiting import Told, Waiting
 from tests.activities.validator.world import ALICE, BOB, CAROL, T0, VALIDATOR, Validator
 from weather.faults import ChildStillOpen
-from workers.commitments import CommitmentSignals
+from workers.commitments import tell_workflow
 
 pytestmark = pytest.mark.server
 QUEUE = "waiting"
@@ -100,10 +100,9 @@ async def test_a_stored_commitment_is_told_to_the_miners_part_if_it_still_waits(
     )
     with validator.ledger.begin() as session:
         recorded = record_commitment(session, VALIDATOR, received)
-    signals = CommitmentSignals(client, validator.store)
-    await signals.tell(recorded, in_time=True)
+    await tell_workflow(client, validator.store, recorded, in_time=True)
     child = await start(client, opened.run.run_id, ALICE.hotkey)
-    await signals.tell(recorded, in_time=True)
+    await tell_workflow(client, validator.store, recorded, in_time=True)
     sealed = Announce(run_id=opened.run.run_id, hotkeys=(ALICE.hotkey,), sealed=seal(validator.store))
     await do(TemporalChildren(client, validator.store).announce, sealed)
     (heard,) = (await child.result()).recorded
