@@ -29,11 +29,14 @@ from adapters.grib_decoder import DecodedMessage
 from miner.settings import Miner
 from protocol.layout import Layout
 from weather.faults import ConfigurationInvalid
+from weather.grids import FULL_CIRCLE, Grid
 from weather.planet.planet import Planet
 
 Array = npt.NDArray[np.float32]
 Fields = Mapping[tuple[str, int], Array]
 Forecaster = Callable[[int], Fields]
+
+STEERING = ("z", 500)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Inputs:
     decode: Callable[[bytes], list[DecodedMessage]]
 
     def normal(self, lead_hours: int) -> Fields:
-        """Climatology of the valid time of a lead."""
+        """Climatology of the valid time of a lead; negative leads lie before the init time."""
         return self.climatology(self.init_time + timedelta(hours=lead_hours))
 
 
@@ -83,6 +86,23 @@ def damped_persistence(inputs: Inputs, *, daily_factor: float = 0.7) -> Forecast
     def forecast(lead_hours: int) -> Fields:
         share = np.float32(daily_factor ** (lead_hours / 24))
         return {key: values + share * anomaly[key] for key, values in inputs.normal(lead_hours).items()}
+
+    return forecast
+
+
+def advected_persistence(
+    inputs: Inputs, *, degrees_per_day: float | None = None, daily_factor: float = 0.7
+) -> Forecaster:
+    """Today's anomaly drifts eastward, with a given speed or the one seen over the last six hours if any, and fades."""
+    grid, now, before = inputs.layout.grid_value, inputs.normal(0), inputs.normal(-6)
+    anomaly = {key: values - now[key] for key, values in inputs.analysis.items()}
+    seen = {key: values - before[key] for key, values in inputs.earlier.items()}
+    speed = (_drift(seen, anomaly, grid) if seen else 0.0) if degrees_per_day is None else degrees_per_day
+
+    def forecast(lead_hours: int) -> Fields:
+        days = lead_hours / 24
+        share, normal = np.float32(daily_factor**days), inputs.normal(lead_hours)
+        return {key: normal[key] + share * shifted(values, days * speed, grid) for key, values in anomaly.items()}
 
     return forecast
 
@@ -119,7 +139,8 @@ def grib_file(inputs: Inputs, *, folder: str, prefix: str = "", step_hours: int 
 
 
 KINDS: dict[str, Callable[..., Forecaster]] = {
-    kind.__name__: kind for kind in (persistence, climatology, damped_persistence, skilful, copied_gfs, grib_file)
+    kind.__name__: kind
+    for kind in (persistence, climatology, damped_persistence, advected_persistence, skilful, copied_gfs, grib_file)
 }
 
 
@@ -131,3 +152,23 @@ def check_kind(miner: Miner) -> None:
         inspect.signature(KINDS[miner.kind]).bind(None, **miner.parameters)
     except TypeError as error:
         raise ConfigurationInvalid(f"miner {miner.name}, kind {miner.kind}: {error}") from error
+
+
+def shifted(values: Array, degrees: float, grid: Grid) -> Array:
+    """Values moved eastward, linear between columns; a regional grid repeats its western edge."""
+    columns = np.arange(grid.longitude_count)
+    source = columns - degrees * 1e6 / grid.longitude_step
+    west = np.floor(source).astype(np.int64)
+    share = (source - west).astype(np.float32)
+    if grid.longitude_step * grid.longitude_count == FULL_CIRCLE:
+        near, far = west % grid.longitude_count, (west + 1) % grid.longitude_count
+    else:
+        near, far = np.clip(west, 0, columns[-1]), np.clip(west + 1, 0, columns[-1])
+    return (1 - share) * values[:, near] + share * values[:, far]
+
+
+def _drift(before: Fields, now: Fields, grid: Grid) -> float:
+    """Degrees a day by which the anomalies of the steering level moved east over six hours, by least squares."""
+    key = STEERING if STEERING in now else next(iter(now))
+    slope = np.gradient((before[key] + now[key]) / 2, grid.longitude_step / 1e6, axis=1)
+    return -4 * float(np.sum((now[key] - before[key]) * slope) / np.sum(slope * slope))

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.orm import Session
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -38,7 +40,6 @@ from protocol.layout import load_layout
 from protocol.names import format_time
 from protocol.registry import Registry
 from starter.commands.whys import Leaf
-from starter.output import tell
 from weather.faults import (
     ConfigurationInvalid,
     Fault,
@@ -168,26 +169,25 @@ async def start_or_join(
 
 
 async def watched(handle: WorkflowHandle[Any, ForecastRunResult], *, quiet: bool) -> ForecastRunResult:
-    """The result of a run; what happens until then is told line by line."""
-    result, told = asyncio.create_task(handle.result()), ""
-    while not result.done():
-        with untraced():
-            now = await _look(handle)
-        if now != told and not quiet:
-            tell(now)
-        told = now
-        await asyncio.wait([result], timeout=LOOK_SECONDS)
+    """The result of a run; what happens until then is shown on standard error."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    result = asyncio.create_task(handle.result())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        shown = bar.add_task("asking", total=None)
+        while not result.done():
+            with untraced():
+                text, progress = await _look(handle)
+            bar.update(shown, description=text, completed=progress.passes_done, total=progress.passes_total or None)
+            await asyncio.wait([result], timeout=LOOK_SECONDS)
     return await result
 
 
-async def _look(handle: WorkflowHandle) -> str:
+async def _look(handle: WorkflowHandle) -> tuple[str, RunProgress]:
     try:
         why, progress = await asked(handle, "why", Why), await asked(handle, "progress", RunProgress)
     except (RPCError, WorkflowQueryFailedError):
-        return "no worker answers"
-    verified = f"{progress.verified} of {progress.asked} miners verified"
-    passes = f"{progress.passes_done} of {progress.passes_total} passes done"
-    return f"{why.stage}: {why.waiting_for} · {verified} · {passes}"
+        return "no worker answers", RunProgress()
+    return f"{why.stage}: {why.waiting_for} · {progress.verified} of {progress.asked} miners verified", progress
 
 
 async def asked(handle: WorkflowHandle, query: str, kind: type[M]) -> M:

@@ -215,7 +215,7 @@ def test_copied_gfs_is_the_public_forecast_unchanged(make_stage: MakeStage) -> N
 
 
 def test_other_simple_kinds_read_climatology_and_fill_the_store(make_stage: MakeStage) -> None:
-    kinds = ("climatology", "damped_persistence")
+    kinds = ("climatology", "damped_persistence", "advected_persistence")
     stage = make_stage(*({"name": kind.replace("_", "-"), "kind": kind} for kind in kinds))
     for kind in kinds:
         _, job = stage.receive(kind.replace("_", "-"))

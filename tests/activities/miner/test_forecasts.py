@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from adapters.grib_decoder import GribDecoder
-from miner.forecasts import KINDS, Fields, Inputs
+from miner.forecasts import KINDS, Fields, Inputs, shifted
 from protocol.layout import Layout, load_layout
 from tests.samples import sample_path
 from weather.faults import SourceGone
+from weather.grids import Grid
 from weather.planet.planet import Planet, Weather
 
 T0 = datetime(2026, 11, 22, 18, tzinfo=UTC)
@@ -67,6 +68,12 @@ def test_simple_kinds_beat_persistence_after_a_day(inputs: Inputs) -> None:
     persistence = error(inputs, "persistence", 72)
     assert error(inputs, "damped_persistence", 72) < persistence
     assert error(inputs, "climatology", 72) < persistence
+    assert error(inputs, "advected_persistence", 24) < error(inputs, "damped_persistence", 24)
+
+
+def test_without_an_earlier_analysis_nothing_is_seen_to_drift(inputs: Inputs) -> None:
+    still = error(replace(inputs, earlier={}), "advected_persistence", 24)
+    assert still == error(inputs, "damped_persistence", 24)
 
 
 def test_miners_of_one_skill_but_other_names_differ(inputs: Inputs) -> None:
@@ -79,6 +86,19 @@ def test_damped_anomaly_ends_at_the_climatology_of_the_valid_time(inputs: Inputs
     faded = KINDS["damped_persistence"](inputs, daily_factor=0.01)(240)
     for key, normal in inputs.normal(240).items():
         np.testing.assert_allclose(faded[key], normal, atol=1e-5)
+
+
+def test_shift_by_whole_columns_is_a_roll_and_by_half_a_column_the_mean(inputs: Inputs) -> None:
+    values = inputs.analysis["t", 500]
+    np.testing.assert_array_equal(shifted(values, 2 * 5.625, GRID), np.roll(values, 2, axis=1))
+    np.testing.assert_array_equal(shifted(values, 360.0, GRID), values)
+    np.testing.assert_allclose(shifted(values, 5.625 / 2, GRID), (values + np.roll(values, 1, axis=1)) / 2)
+
+
+def test_shift_on_a_regional_grid_repeats_the_western_edge() -> None:
+    grid = Grid("strip", 80_000_000, -10_000_000, 1, 350_000_000, 10_000_000, 4)
+    values = np.array([[1.0, 2.0, 3.0, 4.0]], dtype=np.float32)
+    np.testing.assert_array_equal(shifted(values, 15.0, grid), [[1.0, 1.0, 1.5, 2.5]])
 
 
 EUROPE = Layout.of_value(
