@@ -1,8 +1,10 @@
-"""What the archive shows: any source of analyses, forecasts, reanalysis and climatology on one grid."""
+"""What the archive shows: GFS by cycle (lead 0 is the analysis), reanalysis, and climatology of a day of a leap year.
+
+None for a field means that this world does not hold it: the archive answers 404.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -38,31 +40,11 @@ def kept(build: Callable[..., T]) -> Callable[..., T]:
     return get
 
 
-class World(ABC):
-    """None for a field means that this world does not hold it: the archive answers 404."""
+class PlanetWorld:
+    """A synthetic planet."""
 
-    def __init__(self, grid: Grid, levels: tuple[int, ...]) -> None:
-        self.grid = grid
-        self.levels = levels
-
-    @abstractmethod
-    def gfs(self, cycle: datetime, lead_hours: int, variable: str, level: int) -> Field | None:
-        """The analysis at lead 0, else the forecast."""
-
-    @abstractmethod
-    def reanalysis(
-        self, valid_time: datetime, version: ReanalysisVersion, variable: str, level: int
-    ) -> Field | None: ...
-
-    @abstractmethod
-    def climatology(self, valid_time: datetime, variable: str, level: int) -> Field | None:
-        """For an hour of a day of some leap year."""
-
-
-class PlanetWorld(World):
     def __init__(self, seed: int, grid: Grid, levels: tuple[int, ...], incidents: tuple[Offset, ...] = ()) -> None:
-        super().__init__(grid, levels)
-        self.planet = Planet(seed, incidents)
+        self.planet, self.grid, self.levels = Planet(seed, incidents), grid, levels
 
     def gfs(self, cycle: datetime, lead_hours: int, variable: str, level: int) -> Field:
         if lead_hours:
@@ -82,12 +64,11 @@ def _weather(source: Callable[..., Weather], *time: datetime | int) -> Weather:
     return source(*time)
 
 
-class AnalysesWorld(World):
+class AnalysesWorld:
     """Real analyses are the GFS analysis, the reanalysis and, averaged, the climatology; no forecasts are held."""
 
     def __init__(self, folder: Path, grid: Grid, levels: tuple[int, ...], decode: Decode) -> None:
-        super().__init__(grid, levels)
-        self._files = EcmwfFiles(folder, "an_", decode)
+        self._files, self.grid, self.levels = EcmwfFiles(folder, "an_", decode), grid, levels
 
     def gfs(self, cycle: datetime, lead_hours: int, variable: str, level: int) -> Field | None:
         return None if lead_hours else self._analysis(cycle, variable, level)
@@ -106,3 +87,6 @@ class AnalysesWorld(World):
             return self._files.field(self.grid, variable, level, valid_time)
         except SourceGone:
             return None
+
+
+World = PlanetWorld | AnalysesWorld
