@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities import documents
 from activities.messages.base import FaultNote
-from activities.messages.miner import DeliverReceipt, MinerAnswer, MinerCall, PollCommitment
+from activities.messages.miner import DeliverReceipt, MinerAnswer, MinerCall, PollCommitment, Stage
 from adapters.catalog import Catalog
 from adapters.miner_client import MinerClient
 from adapters.object_store import ObjectStore
@@ -31,7 +31,7 @@ from weather.faults import HindcastDeclined, MinerFault, MinerReportedError, NoC
 LAST_POLL_BEFORE_DEADLINE = timedelta(seconds=30)
 POLL_PAUSE = timedelta(minutes=5)
 SHORTEST_PAUSE = timedelta(seconds=1)
-STAGES = {"received": "received", "processing": "fetching", "completed": "completed", "error": "error"}
+STAGE: dict[str, Stage] = {"received": "received", "processing": "fetching", "completed": "completed", "error": "error"}
 
 
 class HttpMinerCalls:
@@ -48,13 +48,8 @@ class HttpMinerCalls:
             answer = await self._client.request_forecast(roster[request.hotkey], call)
         error = answer.error
         _accept_refusal(call, error)
-        return MinerAnswer.model_validate(
-            {
-                "stage": STAGES[answer.status],
-                "input_data_hash": answer.input_data_hash,
-                "fault": error and _reported(error.code, error.detail),
-            }
-        )
+        fault = FaultNote.of(MinerReportedError(error.detail, found=error.code)) if error else None
+        return MinerAnswer(stage=STAGE[answer.status], input_data_hash=answer.input_data_hash, fault=fault)
 
     @activity.defn
     async def poll_commitment(self, request: PollCommitment) -> MinerAnswer:
@@ -112,7 +107,3 @@ def _accept_refusal(call: ForecastRequestData, error: JobError | None) -> None:
     """A hindcast may be declined, and the miner is then not ranked; a live run may not."""
     if error is not None and error.code == "declined" and call.purpose == "hindcast":
         raise HindcastDeclined(error.detail, found=error.code)
-
-
-def _reported(code: str, detail: str) -> FaultNote:
-    return FaultNote(code=MinerReportedError.__name__, cause="miner", detail=detail, found=code)

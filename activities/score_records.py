@@ -132,7 +132,7 @@ def _void(request: FinishPass) -> FaultRecord | None:
     if fault is None:
         return None
     if fault.cause == "miner":
-        fault = FaultNote(code=ActivityTimeout.__name__, cause="platform", detail=f"{fault.code}: {fault.detail}")
+        fault = FaultNote.of(ActivityTimeout(f"{fault.code}: {fault.detail}"))
     return FaultRecord(
         run_id=request.run.run_id,
         pass_=request.pass_name,

@@ -63,7 +63,7 @@ class ForecastRun(OperatedRun):
         return result
 
     async def _play(self, run: Run) -> ForecastRunResult:
-        roster = await self._freeze_roster(run)
+        roster = await perform(signatures.FREEZE_ROSTER, run, "freeze the roster")
         if not roster.miners:
             return await self._close(run, void_reason="empty_roster")
         try:
@@ -105,9 +105,6 @@ class ForecastRun(OperatedRun):
             ]
         )
         return run
-
-    async def _freeze_roster(self, run: Run) -> Roster:
-        return await perform(signatures.FREEZE_ROSTER, run, "freeze the roster")
 
     async def _fetch_inputs(self, run: Run) -> Inputs:
         give_up = run.valid_time(max(run.final_lead_hours)) if run.purpose == "live" else run.close_by

@@ -122,11 +122,8 @@ class OperatedRun(display.Explained):
         self._refuse("void for one miner does not exist" if "miner:" in (intervention.scope or "") else None)
 
     @accept.validator
-    def _may_accept(self, intervention: Intervention) -> None:
-        self._refuse(None)
-
     @void.validator
-    def _may_void(self, intervention: Intervention) -> None:
+    def _may_end(self, intervention: Intervention) -> None:
         self._refuse(None)
 
     def _refuse(self, why_not: str | None) -> None:

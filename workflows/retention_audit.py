@@ -46,7 +46,8 @@ class RetentionAudit(Explained):
         auditing = [self._begin(one) for one in request.open]
         while True:
             due = await self._take()
-            auditing += [self._begin(self._opened(audit)) for audit in due.audits]
+            now = workflow.now()
+            auditing += [self._begin(OpenAudit(audit=audit, next_round=1, begins=now)) for audit in due.audits]
             if due.next_at is None:
                 break
             self._stand("audits", f"the next audit; {self._done} are done, {self._failed} failed", due.next_at)
@@ -74,9 +75,6 @@ class RetentionAudit(Explained):
     def _resting(self) -> bool:
         """Whether all that is open waits for its next round."""
         return all(one.begins > workflow.now() for one in self._open.values())
-
-    def _opened(self, audit: Audit) -> OpenAudit:
-        return OpenAudit(audit=audit, next_round=1, begins=workflow.now())
 
     def _begin(self, one: OpenAudit) -> asyncio.Task[None]:
         self._open[_key(one.audit)] = one
