@@ -47,7 +47,7 @@ pytestmark = [
 
 SEAMS = Path(__file__).parent / "seams"
 TOKEN = "t0ken"
-GENESIS, TEMPO = datetime(2026, 1, 1, tzinfo=UTC), timedelta(minutes=15)
+GENESIS, TEMPO = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=90)
 LAST = f"{FINAL_LEADS[-1]:03d}h"
 SETTINGS = {
     "WEATHER_VERIFICATION_WAIT_MINUTES": str(20 / 60),
@@ -227,7 +227,7 @@ async def _start(stack: Stack, init_time: datetime) -> WorkflowHandle:
 
 
 async def _publish(stack: Stack, run_id: str) -> None:
-    """The round counts in no epoch that began before its close, and in the next one."""
+    """The round counts in no epoch that began before its close, and in the next one to begin."""
     with Ledger(stack.embedded.folder.ledger_url) as ledger, ledger.read() as session:
         closed_at = _run(session, run_id).closed_at
     assert closed_at is not None
@@ -235,7 +235,7 @@ async def _publish(stack: Stack, run_id: str) -> None:
     with pytest.raises(WorkflowFailureError) as refused:
         await _epoch(stack, closed_in)
     assert failure_of(refused.value).code in ("NothingToPublish", "WeightsNotPublished")
-    await _epoch(stack, closed_in + 1)
+    await _epoch(stack, (datetime.now(UTC) - GENESIS) // TEMPO + 1)
 
 
 async def _epoch(stack: Stack, number: int) -> None:
