@@ -29,7 +29,8 @@ test: setup
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/fuzz
 
 chaos: setup
-	BAROGRAPH_LONG=1 KILL_PAIRS=$(KILL_PAIRS) $(BIN)/pytest -q tests/chaos tests/attacks tests/workflows/test_many_rounds.py
+	BAROGRAPH_LONG=1 KILL_PAIRS=$(KILL_PAIRS) $(BIN)/pytest -q tests/chaos tests/attacks \
+	  tests/workflows/test_many_rounds.py tests/workflows/test_load.py tests/activities/test_black_holes.py
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

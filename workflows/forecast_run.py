@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from functools import partial
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 
 from activities import signatures
 from activities.messages.audits import RetentionAuditResult
@@ -49,7 +49,7 @@ class ForecastRun(OperatedRun):
         self._playing = asyncio.create_task(self._play(run))
         try:
             result = await self._playing
-        except BaseException as error:
+        except (asyncio.CancelledError, FailureError, Withdrawn) as error:
             if not (self._voided or isinstance(error, Withdrawn)):
                 if is_cancelled_exception(error):
                     await asyncio.shield(self._cancelled(run))

@@ -148,7 +148,7 @@ async def test_no_client_waits_longer_than_its_whole_time() -> None:
     assert [one for one in all_of if not (one.in_time and one.failed)] == []
 
 
-@pytest.mark.skipif("BAROGRAPH_LONG" not in os.environ, reason="the store's client waits for two minutes")
+@pytest.mark.skipif("BAROGRAPH_LONG" not in os.environ, reason="waits for two minutes: `make chaos`")
 @pytest.mark.timeout(200)
 async def test_nor_does_the_client_of_gridded_stores() -> None:
     kinds = ("says nothing", "drips a head", "drips a body")
