@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from temporalio import activity
 
@@ -12,9 +13,9 @@ from activities import attempts
 from activities.messages.weights import Publication, PublishWeights
 from activities.weights import key_of
 from adapters.clock import Clock
-from adapters.ledger import weights
+from adapters.ledger import publications
 from adapters.ledger.engine import Ledger
-from adapters.ledger.tables.weights import WeightPublicationRow
+from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
 from adapters.sinks.port import Submitted, WeightSink
 from protocol.weights import WeightsPayload, publication_key
 from weather.faults import SinkUnavailable, WeightsNotPublished
@@ -38,11 +39,11 @@ class LedgerWeightSinks:
         key = key_of(request.epoch)
         with attempts.beating_thread():
             with self._ledger.read() as session:
-                row = weights.publication(session, key, request.sink)
+                row = publications.publication(session, key, request.sink)
                 if row.state != "planned":
                     return _told(row)
-                payload = weights.payload(session, row)
-                kept_back = payload.head > self._shown(session, request)
+                payload = publications.payload(session, row)
+                kept_back = not self._is_shown(session, request, payload)
             if kept_back:
                 return self._move(key, request.sink, "committed")
             submitted = self._submit(request, payload)
@@ -53,14 +54,16 @@ class LedgerWeightSinks:
         """Read back what was handed over, in this epoch and, if it was to be revealed, in those before."""
         key = key_of(request.epoch)
         with self._ledger.read() as session:
-            rows = weights.to_confirm(session, key, request.sink)
-            sent = [(row.state, row.reference, weights.payload(session, row)) for row in rows]
-            shown = self._shown(session, request)
-        for state, reference, payload in sent:
+            rows = publications.to_confirm(session, key, request.sink)
+            sent = [(row.state, row.reference, publications.payload(session, row)) for row in rows]
+            due = [one for one in sent if one[1] or self._is_shown(session, request, one[2])]
+        for state, reference, payload in due:
             sink, its_key = self._sinks[request.sink], _key(payload, request.sink)
-            if reference is None and payload.head > shown:
+            try:
+                reference = reference or sink.submit(payload, its_key).reference
+            except WeightsNotPublished:
+                self._move(key._replace(epoch=payload.epoch), request.sink, "missed")
                 continue
-            reference = reference or sink.submit(payload, its_key).reference
             there = sink.confirm(payload, its_key)
             if there is None and state == "committed":
                 continue
@@ -69,11 +72,13 @@ class LedgerWeightSinks:
             to = "confirmed" if there else "missed"
             self._move(key._replace(epoch=payload.epoch), request.sink, to, reference)
         with self._ledger.read() as session:
-            return _told(weights.publication(session, key, request.sink))
+            return _told(publications.publication(session, key, request.sink))
 
-    def _shown(self, session: Session, request: PublishWeights) -> int:
-        after_reveal = self._after_reveal and request.sink != weights.HIDING
-        return weights.shown_head(session, request.epoch.network, after_reveal=after_reveal)
+    def _is_shown(self, session: Session, request: PublishWeights, payload: WeightsPayload) -> bool:
+        after_reveal = self._after_reveal and request.sink != publications.HIDING
+        shown = publications.shown(payload.network, after_reveal=after_reveal)
+        same = (WeightVectorRow.network == payload.network) & (WeightVectorRow.input_digest == payload.input_digest)
+        return session.scalar(select(WeightVectorRow.head).where(same, shown)) is not None
 
     def _submit(self, request: PublishWeights, payload: WeightsPayload) -> Submitted:
         sink, key = self._sinks[request.sink], _key(payload, request.sink)
@@ -86,11 +91,11 @@ class LedgerWeightSinks:
             )
         return sink.submit(payload, key)
 
-    def _move(self, key: weights.EpochKey, sink: str, to: str, reference: str | None = None) -> Publication:
+    def _move(self, key: publications.EpochKey, sink: str, to: str, reference: str | None = None) -> Publication:
         code = WeightsNotPublished.__name__ if to == "missed" else None
-        step = weights.PublicationStep(sink, to, self._clock.now(), reference, code)
+        step = publications.PublicationStep(sink, to, self._clock.now(), reference, code)
         with self._ledger.begin() as session:
-            return _told(weights.move(session, key, step))
+            return _told(publications.move(session, key, step))
 
 
 def _key(payload: WeightsPayload, sink: str) -> str:

@@ -21,7 +21,7 @@ from activities.messages.weights import (
     WeightsEpochInput,
 )
 from adapters.clock import Clock
-from adapters.ledger import roster, weights
+from adapters.ledger import publications, roster, weights
 from adapters.ledger.engine import Ledger
 from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.object_store import ObjectStore
@@ -106,7 +106,7 @@ class LedgerWeights:
             stored = session.get(WeightVectorRow, (inputs.network, inputs.digest))
             rounds = weights.frozen_rounds(session, inputs)
             vector = stored or weights.record_vector(session, key, inputs, rounds, request.at)
-            weights.plan(session, key, vector, request.epoch.sinks, request.at)
+            publications.plan(session, key, vector, request.epoch.sinks, request.at)
             return Vector(
                 input_digest=vector.input_digest,
                 shares_digest=vector.shares_digest,
@@ -118,7 +118,7 @@ class LedgerWeights:
     def record_missed(self, request: RecordMissed) -> None:
         """End what is not confirmed in this epoch or before; it is never made up for."""
         with self._ledger.begin() as session:
-            weights.miss(session, key_of(request.epoch), request.epoch.sinks, request.fault.code, request.at)
+            publications.miss(session, key_of(request.epoch), request.epoch.sinks, request.fault.code, request.at)
 
     def _inputs(self, session: Session, epoch: Epoch) -> WeightInputs:
         scheduled = self._rules.policy(epoch.epoch)
@@ -155,9 +155,9 @@ class LedgerWeights:
         return tuple(sorted(standings, key=lambda standing: standing.seniority))
 
 
-def key_of(epoch: Epoch) -> weights.EpochKey:
+def key_of(epoch: Epoch) -> publications.EpochKey:
     """How the ledger knows an epoch."""
-    return weights.EpochKey(epoch.validator, epoch.network, epoch.epoch)
+    return publications.EpochKey(epoch.validator, epoch.network, epoch.epoch)
 
 
 def _seconds(value: datetime | timedelta) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from adapters.catalog import Catalog
@@ -17,6 +17,7 @@ from adapters.dossier import run_leaves, run_log
 from adapters.ledger import log
 from adapters.ledger.commitments import commitments_of
 from adapters.ledger.facts import facts_of, faults_of
+from adapters.ledger.publications import shown
 from adapters.ledger.roster import roster_of
 from adapters.ledger.rows import columns_of, rows_of
 from adapters.ledger.runs import get_run
@@ -24,7 +25,7 @@ from adapters.ledger.tables.commitments import AuditRow
 from adapters.ledger.tables.runs import ForecastRunRow
 from adapters.ledger.tables.scores import GroupScoreRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRoundRow, WeightVectorRow
-from adapters.ledger.weights import frozen_rounds, shown_head, with_scores
+from adapters.ledger.weights import frozen_rounds, with_scores
 from adapters.object_store import ObjectStore
 from protocol.audits import AuditPlan, AuditSecret
 from protocol.bundle import RoundBundle, WindowRound
@@ -86,7 +87,7 @@ def write_bundle(path: Path, archive: Archive, run_id: str) -> RoundBundle:
             "scores": columns_of(session, run_id, total.hotkey, total.score_nano, total.rank),
             "groups": columns_of(session, run_id, group.hotkey, group.group_name, group.score_nano),
             "leads": columns_of(session, run_id, lead.hotkey, lead.lead_hours, lead.score_nano),
-            "vectors": _vectors(session, run, shown_head(session, run.network, after_reveal=archive.after_reveal)),
+            "vectors": _vectors(session, run, shown(run.network, after_reveal=archive.after_reveal)),
         }
     )
     path.write_bytes(bundle.canonical)
@@ -115,12 +116,12 @@ def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
     }
 
 
-def _vectors(session: Session, run: ForecastRunRow, up_to: int) -> list[dict[str, Any]]:
+def _vectors(session: Session, run: ForecastRunRow, visible: ColumnElement[bool]) -> list[dict[str, Any]]:
     """Each vector that the round took part in with the scores of its close, with those of its window."""
     names = (WeightVectorRow.network, WeightVectorRow.input_digest)
     joined = (WeightVectorRoundRow.network == names[0]) & (WeightVectorRoundRow.input_digest == names[1])
     chosen = select(WeightVectorRow).join(WeightVectorRoundRow, joined).where(WeightVectorRoundRow.run_id == run.run_id)
-    chosen = chosen.where(WeightVectorRow.head <= up_to)
+    chosen = chosen.where(visible)
     found = session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
     windows = ((vector, frozen_rounds(session, WeightInputs.of_value(vector.inputs))) for vector in found)
     return [

@@ -8,7 +8,8 @@ from activities.messages.weights import WeightsEpochInput
 from activities.weights import WeightsRules
 from adapters.clock import Clock
 from adapters.ledger.engine import Ledger
-from adapters.ledger.weights import live_rounds, silent_epochs
+from adapters.ledger.publications import silent_epochs
+from adapters.ledger.weights import live_rounds
 from adapters.round_backend import RoundBackend
 from adapters.sinks.bittensor import BittensorChain
 from adapters.sinks.chain import ChainSink
@@ -48,10 +49,10 @@ def after_reveal(settings: Settings) -> bool:
 
 
 def weights_are_silent(rules: WeightsRules, ledger: Ledger, clock: Clock) -> bool:
-    """Whether the last two epochs did not reach every sink."""
-    epoch = rules.resolve(WeightsEpochInput(), clock.now()).epoch
+    """Whether two epochs did not reach every sink, although they could be shown for an epoch."""
+    now = rules.resolve(WeightsEpochInput(), clock.now())
     with ledger.read() as session:
-        return silent_epochs(session, rules.network, epoch) >= MOST_SILENT
+        return silent_epochs(session, rules.network, now.epoch, now.as_of - rules.tempo) >= MOST_SILENT
 
 
 def weights_are_stale(rules: WeightsRules, ledger: Ledger, clock: Clock) -> datetime | None:

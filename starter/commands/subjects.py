@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, defer
 
 from activities.messages.weights import Epoch, WeightsEpochInput
 from activities.weights import WeightsRules
+from adapters.ledger.publications import shown
 from adapters.ledger.roster import roster_of
 from adapters.ledger.rows import rows_of
 from adapters.ledger.runs import get_run
@@ -21,7 +22,7 @@ from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, Outbox
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightPublicationRow
 from adapters.ledger.values import FaultRecord
-from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector, shown_head
+from adapters.ledger.weights import frozen_rounds, live_rounds, newest_vector
 from protocol.names import miner_workflow_id, pass_workflow_id
 from protocol.weights import WeightInputs
 from starter.commands.options import SUBJECTS, find_run_id
@@ -174,8 +175,8 @@ def _epoch(session: Session, epoch: Epoch, now: datetime) -> Found:
 def of_share(session: Session, miner: str, rules: WeightsRules, now: datetime) -> list[Leaf]:
     """The share in the newest vector, then the rounds since the first of its window that do not count in it."""
     epoch, hotkey = rules.resolve(WeightsEpochInput(), now), _hotkey(session, miner)
-    shown = shown_head(session, rules.network, after_reveal=rules.after_reveal)
-    live, vector = live_rounds(session, rules.network, rules.rounds), newest_vector(session, rules.network, shown)
+    visible = shown(rules.network, after_reveal=rules.after_reveal)
+    live, vector = live_rounds(session, rules.network, rules.rounds), newest_vector(session, rules.network, visible)
     counted, first, policy = set[str](), 0, rules.policy(epoch.epoch).policy
     leaf = replace(of_row(hotkey, NO_VECTOR, None, epoch), code=NothingToPublish.__name__)
     if vector:

@@ -18,6 +18,7 @@ from adapters.ledger.engine import Ledger
 from adapters.ledger.facts import record_facts, record_faults
 from adapters.ledger.jobs import advance_job
 from adapters.ledger.log import append_leaf
+from adapters.ledger.publications import plan
 from adapters.ledger.responses import advance_response
 from adapters.ledger.roster import freeze_roster
 from adapters.ledger.rows import insert_if_absent
@@ -28,7 +29,6 @@ from adapters.ledger.tables.runs import ForecastRunRow, MinerResponseRow, Outbox
 from adapters.ledger.tables.scores import FaultRecordRow, LeadScoreRow, RoundScoreRow, ScoreFactRow
 from adapters.ledger.tables.weights import WeightPublicationRow, WeightVectorRow
 from adapters.ledger.values import JobStep, ResponseStep, RoundScore
-from adapters.ledger.weights import plan
 from tests.activities.ledger.builders import (
     MINER,
     OPENED,

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from adapters.ledger.engine import Ledger
+from adapters.ledger.publications import EpochKey, PublicationStep, move, plan, publication
 from adapters.ledger.roster import observe, registered
 from adapters.ledger.runs import advance_run, close_run, open_run
 from adapters.ledger.tables.weights import (
@@ -17,7 +18,6 @@ from adapters.ledger.tables.weights import (
     WeightVectorRoundRow,
     WeightVectorRow,
 )
-from adapters.ledger.weights import EpochKey, PublicationStep, move, plan, publication
 from tests.activities.ledger.builders import RUN, T0, VALIDATOR, closing, new_run
 from weather.faults import LedgerConflict
 

@@ -32,7 +32,7 @@ from protocol.registry import MinerEntry, Registry
 from protocol.weights import BASELINE, ScheduledPolicy, WeightsPayload
 from tests.activities.ledger.builders import VALIDATOR, closing, entry, new_run
 from tests.fixed_clock import FixedClock
-from weather.faults import SinkUnavailable
+from weather.faults import SinkUnavailable, WeightsNotPublished
 from weather.weights.policies import Proportional
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,10 +64,13 @@ class ScriptedSink(WeightSink):
         self.held: dict[int, bytes] = {}
         self.submissions = 0
         self.down = self.dies = self.hides = False
+        self.refuses: set[int] = set()
 
     def submit(self, payload: WeightsPayload, key: str) -> Submitted:
         if self.down:
             raise SinkUnavailable("down")
+        if payload.epoch in self.refuses:
+            raise WeightsNotPublished("this epoch is over")
         self.submissions += 1
         self.held.setdefault(payload.epoch, payload.canonical)
         if self.dies:

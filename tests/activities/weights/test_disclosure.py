@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from adapters.ledger.weights import newest_vector, shown_head
+from adapters.ledger.publications import shown
+from adapters.ledger.weights import newest_vector
 from adapters.sinks.chain import ChainSink
 from protocol import ss58
 from starter.commands.subjects import of_share
 from tests.activities.sinks.fake_chain import LIMITS, FakeChain
 from tests.activities.weights.scene import ALICE, BOB, FIRST, Scene
+from weather.faults import SinkUnavailable
 from workers.settings import Settings
-from workers.weight_sinks import after_reveal
+from workers.weight_sinks import after_reveal, weights_are_silent
 
 US = ss58.encode("99" * 32)
 
@@ -79,13 +82,51 @@ def test_a_newer_vector_waits_while_the_last_revealed_one_is_still_shown(scene: 
     assert (states["file"], {head for _, head in told(scene)}) == ("committed", {FIRST})
     assert "has 86.2069 % of the weights" in share(scene)
     with scene.ledger.read() as session:
-        up_to = shown_head(session, "test", after_reveal=True)
-        newest, shown = newest_vector(session, "test"), newest_vector(session, "test", up_to)
-        assert newest is not None and shown is not None
-        assert (newest.head, shown.head) == (FIRST + 1, FIRST)
+        newest, visible = (newest_vector(session, "test", shown("test", after_reveal=each)) for each in (False, True))
+        assert newest is not None and visible is not None
+        assert (newest.head, visible.head) == (FIRST + 1, FIRST)
     for number in (4, 5, 6):
         play(scene, chain, number)
     assert [head for _, head in told(scene)][-1] == FIRST + 1
+
+
+def test_new_shares_under_a_head_that_is_revealed_wait_too(scene: Scene, chain: FakeChain) -> None:
+    scene.close(FIRST, {ALICE: 0.8, BOB: 0.5})
+    for number in range(3):
+        play(scene, chain, number)
+    del scene.miners[BOB]
+    states = play(scene, chain, 3)
+    assert (states["file"], states["http"]) == ("committed", "committed")
+    assert len(scene.vectors()) == 2 and len(told(scene)) == 3
+    assert "has 86.2069 % of the weights" in share(scene)
+    for number in (4, 5, 6):
+        play(scene, chain, number)
+    assert len(told(scene)) == 7
+
+
+def test_a_sink_that_refuses_one_late_epoch_gets_the_others(scene: Scene, chain: FakeChain) -> None:
+    scene.close(FIRST, {ALICE: 0.8, BOB: 0.5})
+    first = scene.epoch(0).epoch
+    scene.sink.refuses = {first}
+    for number in range(4):
+        play(scene, chain, number)
+    states = {row.epoch - first: row.state for row in scene.publications() if row.sink == "http"}
+    assert states == {0: "missed", 1: "confirmed", 2: "confirmed", 3: "confirmed"}
+
+
+def test_a_sink_that_is_down_is_silent_although_newer_weights_are_kept_back(scene: Scene, chain: FakeChain) -> None:
+    """AT-P4 where weights wait for the chain: a new round in each epoch, so that the newest always wait."""
+    silent, scene.sink.down = [], True
+    for number in range(8):
+        scene.close(FIRST + number, {ALICE: 0.8, BOB: 0.5}, closed_at=scene.epoch(number).as_of - timedelta(seconds=1))
+        with suppress(SinkUnavailable):
+            play(scene, chain, number)
+        silent.append(weights_are_silent(scene.rules, scene.ledger, scene.clock))
+    assert silent[:3] == [False] * 3 and silent[-2:] == [True] * 2
+    scene.sink.down = False
+    for number in (8, 9):
+        play(scene, chain, number)
+    assert not weights_are_silent(scene.rules, scene.ledger, scene.clock)
 
 
 @pytest.mark.parametrize(
