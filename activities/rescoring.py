@@ -9,12 +9,12 @@ from pydantic import BaseModel
 from activities import documents
 from activities.judging import Judge
 from adapters.chunk_decoder import FetchedChunk, FieldCase
-from adapters.forecast_reader import wanted_chunks
+from adapters.forecast_reader import kept_chunks
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
 from protocol.facts import ENTRANT
 from protocol.layout import Layout
-from weather.faults import InternalError
+from weather.faults import InternalError, MinerFault
 from weather.fields import Field
 
 Place = tuple[str, str, int]
@@ -44,20 +44,23 @@ def rescore(judge: Judge, store: ObjectStore, layout: Layout, plan: RevisionPlan
         gone = [fact.hotkey for fact in facts if not _is_kept(store, chunks, fact)]
         if gone:
             refused.append((*field, f"the bytes of {gone[0]} are gone"))
-        else:
+            continue
+        try:
             scored += [_scored(judge, fact, _forecast(judge, store, chunks, fact)) for fact in facts]
+        except MinerFault as fault:
+            refused.append((*field, f"a forecast cannot be read any more: {fault.code}"))
     return Rescored(facts=tuple(scored), refused=tuple(refused))
 
 
 def _kept_chunks(judge: Judge, store: ObjectStore, layout: Layout, plan: RevisionPlan) -> dict[Place, FetchedChunk]:
     kept = {}
-    fields, lead = judge.rules.final_fields, plan.facts[0].lead_hours
+    fields, lead = sorted({_field(fact) for fact in plan.facts}), plan.facts[0].lead_hours
     for hotkey in {fact.hotkey for fact in plan.facts}:
         if not (verified := plan.stores.get(hotkey)):
             continue
         manifest = documents.get_model(store, documents.VerifiedStore, verified).manifest.sha256
-        wanted = wanted_chunks(store, layout, manifest, fields, lead) if store.has(manifest) else []
-        kept |= {(hotkey, one.chunk.variable, one.chunk.level): one.chunk for one in wanted if one.kept}
+        wanted = kept_chunks(store, layout, manifest, fields, lead)
+        kept |= {(hotkey, chunk.variable, chunk.level): chunk for chunk in wanted}
     return kept
 
 

@@ -201,6 +201,17 @@ def wanted_chunks(
     return wanted
 
 
+def kept_chunks(
+    store: ObjectStore, layout: Layout, manifest_sha256: str, fields: Sequence[tuple[str, int]], lead_hours: int
+) -> list[FetchedChunk]:
+    """Those of them whose bytes and metadata are kept."""
+    if not store.has(manifest_sha256):
+        return []
+    manifest = _manifest(store, manifest_sha256)
+    known = [each for each in fields if store.has(manifest.entry(f"{each[0]}/zarr.json").sha256)]
+    return [one.chunk for one in wanted_chunks(store, layout, manifest_sha256, known, lead_hours) if one.kept]
+
+
 def _manifest(store: ObjectStore, sha256: str) -> Manifest:
     return Manifest.of_value(json.loads(store.get(sha256)))
 

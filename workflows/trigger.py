@@ -18,11 +18,11 @@ from activities.messages.weights import WeightsEpochInput
 from workflows.forecast_run import ForecastRun
 from workflows.retention import Retention
 from workflows.revision import Revision
-from workflows.run_children import STARTS_AT_ONCE
-from workflows.steps import batches, perform
+from workflows.steps import perform
 from workflows.weights_epoch import WeightsEpoch
 
 Due = ForecastRunInput | RetentionInput | WeightsEpochInput
+REVISIONS_A_DAY = 8  # twice what a day brings: they share the archive's slots with live runs
 OPENS_AFTER_INIT = timedelta(seconds=12_600)
 SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 
@@ -56,14 +56,12 @@ async def started(kind: Any, due: Due | RevisionInput) -> bool:
 
 
 async def start_revisions(nominal: datetime) -> tuple[str, ...]:
-    """One for each valid time whose final truth has come; answers which were not there yet."""
+    """One for each of the newest valid times whose final truth has come; answers which were not there yet."""
     scored = await perform(signatures.FIND_REVISIONS, FindRevisions(at=nominal), "find leads that nothing revised")
     there = await perform(signatures.PUBLISHED_TRUTH, scored, "ask which truth has come")
-    ids: list[str] = []
-    for batch in batches([RevisionInput(valid_time=each) for each in there.valid_times], STARTS_AT_ONCE):
-        new = await asyncio.gather(*(started(Revision.run, due) for due in batch))
-        ids += [due.workflow_id for due, is_new in zip(batch, new, strict=True) if is_new]
-    return tuple(ids)
+    due = [RevisionInput(valid_time=each) for each in there.valid_times[-REVISIONS_A_DAY:]]
+    new = await asyncio.gather(*(started(Revision.run, each) for each in due))
+    return tuple(each.workflow_id for each, is_new in zip(due, new, strict=True) if is_new)
 
 
 async def what_is_due(request: TriggerInput, nominal: datetime) -> tuple[Any, Due]:

@@ -166,6 +166,12 @@ class Announce(Message):
     sealed: Sealed | None = None
     moved_to: Instant | None = None
 
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.sealed is None) is (self.moved_to is None):
+            raise ValueError("what is announced is a seal or a moved deadline")
+        return self
+
 
 class AdoptChild(Message):
     workflow_id: str

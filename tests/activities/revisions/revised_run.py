@@ -5,6 +5,7 @@ CAROL lacks a case of the wrong field's lead, as she lacks others; the baseline 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from adapters.ledger.tables.scores import TruthRevisionRow
 from adapters.ledger.values import ScoreFact
 from adapters.object_store import ObjectStore
 from protocol.canonical import load_json_strict
+from protocol.manifest import Manifest
 from tests.activities.dossiers.judged_run import DAY1, FINAL, GRID, HOLE, commit, score, truth_set, voided
 from tests.activities.validator.world import ALICE, BOB, CAROL, LIVE, T0, Opened, Validator, do
 from tests.activities.weights.scene import FIRST, closed_at
@@ -106,13 +108,14 @@ class Revised:
     def plan(self, truth: TruthSet) -> RevisionPlanned:
         return do(self.records.plan_revision, Scoring(**self.scoring(truth)))
 
-    def rescore(self, truth: TruthSet, plan: Ref) -> Ref:
-        return with_scorer(self.validator, "rescore_fields", RescoreFields(**self.scoring(truth), plan=plan))
+    def rescore(self, truth: TruthSet, plan: Ref, decoder: type[ChunkDecoder] = ChunkDecoder) -> Ref:
+        return with_scorer(self.validator, "rescore_fields", RescoreFields(**self.scoring(truth), plan=plan), decoder)
 
-    async def revise(self, lead: int) -> LeadRevised:
+    async def revise(self, lead: int, decoder: type[ChunkDecoder] = ChunkDecoder) -> LeadRevised:
         truth = await self.truth(lead)
         planned = self.plan(truth)
-        told = {"confirmed": planned.confirmed, "rescored": self.rescore(truth, planned.plan) if planned.plan else None}
+        rescored = self.rescore(truth, planned.plan, decoder) if planned.plan else None
+        told = {"confirmed": planned.confirmed, "rescored": rescored}
         request = RecordRevision(**self.scoring(truth), **told, at=LATER)
         first = do(self.records.record_revision, request)
         assert do(self.records.record_revision, request) == first
@@ -130,9 +133,9 @@ class Revised:
         return load_json_strict(self.validator.store.get(revised.report), 10**6)
 
 
-def with_scorer(validator: Validator, name: str, request: Any) -> Any:
+def with_scorer(validator: Validator, name: str, request: Any, kind: type[ChunkDecoder] = ChunkDecoder) -> Any:
     """One activity of the scorer."""
-    with ChunkDecoder(validator.store) as decoder:
+    with kind(validator.store) as decoder:
         scorer = FieldScorer(validator.store, validator.catalog, decoder, FixedClock(LATER))
         return do(getattr(scorer, name), request)
 
@@ -191,11 +194,14 @@ def baseline(validator: Validator, opened: Opened, name: PassName, leads: tuple[
     do(validator.scores.record_scores, RecordScores(run_id=opened.run.run_id, part=part.part))
 
 
-def forget(revised: Revised, hotkey: str, variable: str, lead: int) -> None:
-    """The bytes of one chunk are gone."""
+def forget(revised: Revised, hotkey: str, variable: str, lead: int, *, metadata: bool = False) -> None:
+    """The bytes of one chunk are gone, or the metadata of its array."""
     store, layout = revised.validator.store, revised.validator.catalog.layout(GRID)
     with revised.validator.ledger.read() as session:
         verified = session.get_one(MinerResponseRow, (revised.opened.run.run_id, hotkey)).manifest_digest or ""
     manifest = documents.get_model(store, documents.VerifiedStore, verified).manifest.sha256
     (one,) = wanted_chunks(store, layout, manifest, [(variable, 0)], lead)
-    assert store.delete(f"bytes/{one.chunk.sha256}", datetime.max.replace(tzinfo=UTC))
+    gone = one.chunk.sha256
+    if metadata:
+        gone = Manifest.of_value(json.loads(store.get(manifest))).entry(f"{variable}/zarr.json").sha256
+    assert store.delete(f"bytes/{gone}", datetime.max.replace(tzinfo=UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,24 @@ import pytest
 from sqlalchemy import select
 
 from activities import documents
+from activities.messages.run import CloseRun
 from activities.rescoring import RevisionPlan
 from adapters.bundle import Archive, write_bundle
+from adapters.chunk_decoder import ChunkDecoder, FetchedChunk
 from adapters.ledger import facts
-from adapters.ledger.tables.scores import RoundScoreRow
+from adapters.ledger.tables.scores import LeadScoreRow, RoundScoreRow
 from adapters.ledger.tables.weights import WeightVectorRow
 from adapters.ledger.values import ScoreFact
 from adapters.ledger.views import ledger_digest
 from protocol.bundle import verify_round
+from protocol.layout import Layout
 from protocol.weights import BASELINE
 from tests.activities.dossiers.judged_run import write_grid
 from tests.activities.revisions.revised_run import LATER, LEAD, Revised, forget, opened_again, play
-from tests.activities.validator.world import ALICE, BOB, CAROL, T0, VALIDATOR
+from tests.activities.validator.world import ALICE, BOB, CAROL, T0, VALIDATOR, do
 from tests.activities.weights.scene import Scene
-from weather.faults import InternalError, TruthNotYetAvailable
+from weather.faults import DecodeFailed, InternalError, TruthNotYetAvailable
+from weather.fields import Field
 
 EVERYBODY = {ALICE.hotkey, BOB.hotkey, CAROL.hotkey, BASELINE}
 FIELDS = 9
@@ -78,6 +82,24 @@ async def test_a_field_of_which_one_forecast_is_gone_is_revised_for_nobody_and_t
     assert revised.facts() == old
     reason = ["2t", 0, f"the bytes of {BOB.hotkey} are gone"]
     assert revised.row(LEAD).refused == [reason] == revised.report(refused)["refused"]
+
+
+async def test_metadata_that_are_gone_are_bytes_that_are_gone(revised: Revised) -> None:
+    forget(revised, BOB.hotkey, "2t", LEAD, metadata=True)
+    assert (await revised.revise(LEAD)).refused == 1
+    assert "are gone" in revised.row(LEAD).refused[0][2]
+
+
+async def test_a_forecast_that_a_stricter_decoder_refuses_leaves_its_field_as_it_is_for_everybody(
+    revised: Revised,
+) -> None:
+    class Stricter(ChunkDecoder):
+        def decode_field(self, layout: Layout, chunk: FetchedChunk, valid_time: datetime) -> Field:
+            raise DecodeFailed("no longer allowed")
+
+    refused = await revised.revise(LEAD, Stricter)
+    assert (refused.rescored, refused.confirmed, refused.refused) == (0, FIELDS - 1, 1)
+    assert "DecodeFailed" in revised.row(LEAD).refused[0][2]
 
 
 async def test_what_the_close_decided_stays_as_it_was(revised: Revised, tmp_path: Path) -> None:
@@ -165,12 +187,18 @@ async def test_other_bytes_than_those_that_were_scored_are_ours(revised: Revised
         revised.rescore(truth, spoiled)
 
 
-async def test_a_run_that_is_open_closes_on_the_newer_truth(tmp_path: Path, archive: str) -> None:
-    write_grid(tmp_path / "grids")
-    play(tmp_path, close=False)
-    with opened_again(tmp_path, archive) as open_:
+async def test_a_run_that_is_open_closes_on_the_newer_truth(revised: Revised, tmp_path: Path, archive: str) -> None:
+    changed = {hotkey: after for hotkey, _, after in revised.report(await revised.revise(LEAD))["lead_scores"]}
+    (folder := tmp_path / "open").mkdir()
+    write_grid(folder / "grids")
+    play(folder, close=False)
+    with opened_again(folder, archive) as open_:
         await open_.revise(LEAD)
         with open_.validator.ledger.read() as session:
             known = facts.facts_of(session, open_.opened.run.run_id)
         assert sum(fact.truth_version == "era5" for fact in known) == 4
         assert open_.row(LEAD).scores == {}
+        do(open_.validator.runs.close_run, CloseRun(run_id=open_.opened.run.run_id, at=LATER))
+        with open_.validator.ledger.read() as session:
+            rows = session.scalars(select(LeadScoreRow).filter_by(pass_="era5_final", lead_hours=LEAD)).all()
+        assert changed and changed.items() <= {row.hotkey: row.score_nano for row in rows}.items()
