@@ -22,7 +22,7 @@ from weather.faults import ConfigurationInvalid
 
 CONNECT_SECONDS, WHOLE_SECONDS = 5.0, 30.0
 MOST_BYTES = 1 << 20
-_DAY = timedelta(days=1)
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _CODE = re.compile(r"[A-Za-z-]{1,64}")
 
 
@@ -39,7 +39,7 @@ class Answer:
         document = self.document
         proved = document.get("state") == "stored" and document.get("body_sha256") == body_sha256(body.encode())
         code, told = document.get("code"), document.get("retry_after")
-        wait = min(timedelta(seconds=max(told, 0)), _DAY) if isinstance(told, int) else self.retry_after
+        wait = timedelta(seconds=min(max(told, 0), _DAY // _SECOND)) if isinstance(told, int) else self.retry_after
         return Reply(self.status, code if isinstance(code, str) and _CODE.fullmatch(code) else None, proved, wait)
 
     def of_item(self, row: OutboxRow) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import rfc8785
@@ -20,12 +21,14 @@ def J(value: object) -> bytes:
     return rfc8785.dumps(value)  # ty: ignore[invalid-argument-type]
 
 
-def load_json_strict(body: bytes, max_bytes: int, *, signed: bool = True) -> Any:
+def load_json_strict(body: bytes, max_bytes: int, *, signed: bool = True, integer: Callable[[str], int] = int) -> Any:
     """Parse UTF-8 JSON of another party; ValueError if long, not strict, deep, or, if it is signed, not for `J`."""
     if len(body) > max_bytes:
         raise ValueError(f"{len(body)} bytes of JSON, at most {max_bytes} are accepted")
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+        value = json.loads(
+            body.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse, parse_int=integer
+        )
     except RecursionError:
         raise ValueError(f"nesting above {MAX_DEPTH}") from None
     _require(value, MAX_DEPTH, signed)

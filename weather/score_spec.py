@@ -187,7 +187,7 @@ class ScoreSpec(Rules):
     def parse(cls, document: bytes) -> ScoreSpec:
         """Read a spec strictly, one spelling of each number; ConfigurationInvalid if its rules do not hold together."""
         try:
-            load_json_strict(document, len(document))
+            load_json_strict(document, len(document), integer=_integer)
             return cls.model_validate_json(document)
         except ValueError as error:
             raise ConfigurationInvalid(f"score spec refused: {error}") from error
@@ -249,3 +249,9 @@ def _require_ascending(numbers: Iterable[int]) -> None:
     ordered = list(numbers)
     if ordered != sorted(set(ordered)):
         raise ValueError(f"{ordered} is not strictly ascending")
+
+
+def _integer(text: str) -> int:
+    if text == "-0":
+        raise ValueError("-0 is 0 in another spelling")
+    return int(text)

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy.orm import Session
 
-from adapters.ledger.rows import insert_absent
+from adapters.ledger.rows import insert_absent, insert_if_absent
 from adapters.ledger.tables.runs import EventRow, ForecastRunRow
 
 NAMESPACE = uuid5(NAMESPACE_URL, "urn:barograph:event:1")
@@ -26,14 +26,20 @@ class Change(NamedTuple):
 
 
 def record_event(session: Session, run: ForecastRunRow, change: Change) -> None:
-    """Store once what happened to a run."""
-    put_event(session, run.validator_hotkey, run.run_id, change)
+    """Store once what happened to a run; LedgerConflict if something else is stored under its id."""
+    row = EventRow(**_columns(run.validator_hotkey, run.run_id, change))
+    insert_if_absent(session, row, ["data"])
 
 
 def put_event(session: Session, validator: str, workflow_id: str, change: Change) -> None:
-    """Store once what happened to a workflow of a validator; its id is a function of type, subject and key."""
+    """Store what happened to a workflow of a validator; of what may end twice, the first end stands."""
+    insert_absent(session, EventRow, [_columns(validator, workflow_id, change)])
+
+
+def _columns(validator: str, workflow_id: str, change: Change) -> dict[str, Any]:
+    """The id is a function of type, subject and key."""
     kind = PREFIX + change.type
-    event = {
+    return {
         "id": str(uuid5(NAMESPACE, f"{kind}|{change.subject}|{change.key}")),
         "type": kind,
         "source": f"/validators/{validator}/{workflow_id}",
@@ -41,4 +47,3 @@ def put_event(session: Session, validator: str, workflow_id: str, change: Change
         "time": change.at,
         "data": {"run": workflow_id} | change.data,
     }
-    insert_absent(session, EventRow, [event])

@@ -24,6 +24,7 @@ PARKED: Answers = [
 PENDING: Answers = [
     (202, {}),
     (409, {"code": "window-not-active", "retry_after": 5}),
+    (503, {"retry_after": 10**15}),
     (409, {"code": "not-authority"}),
     (409, {"code": "finish-grace"}),
     (401, {}),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,31 @@ from adapters.ledger.engine import open_engine, revisions, upgrade
 from adapters.ledger.tables import commitments, runs, scores, weights  # noqa: F401 (they fill the metadata)
 from adapters.ledger.tables.base import Row
 from weather.faults import PrerequisiteMissing
+
+CHECKS = {
+    "commitments": "channel",
+    "fault_records": "cause code effect",
+    "interventions": "reason state",
+    "registry_observations": "interval",
+    "retention_audits": "code outcome",
+    "roster_events": "kind",
+    "round_group_scores": "score_nano",
+    "round_outbox": "operation state",
+    "score_table": "score_nano",
+    "truth_revisions": "truth_version",
+    "weather_ensemble_forecasts": "code fields_digest pass status",
+    "weather_forecast_component_scores": "kind pass score truth_version",
+    "weather_forecast_runs": "closed_at completed error outcome purpose review status",
+    "weather_miner_responses": "status",
+    "weather_miner_scores": "pass score_nano",
+    "weather_scoring_jobs": "code score_type status",
+    "weight_publications": "code state vector",
+    "weight_vector_rounds": "live outcome",
+}
+FROZEN = """commitments events fault_records interventions log_leaves receipts retention_audits roster_events rosters
+round_group_scores run_secrets run_transitions truth_revisions weather_ensemble_components weather_ensemble_forecasts
+weather_forecast_component_scores weather_historical_weights weight_vector_rounds weight_vectors"""
+MOVING = "weather_forecast_runs weather_miner_responses weather_scoring_jobs"
 
 
 @pytest.fixture
@@ -25,6 +51,22 @@ def connection(ledger_url: str) -> Iterator[Connection]:
 def test_the_migrations_give_exactly_the_tables_of_the_code(connection: Connection) -> None:
     context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
     assert compare_metadata(context, Row.metadata) == []
+
+
+def test_the_database_itself_holds_these_rules(connection: Connection) -> None:
+    """What `compare_metadata` does not see."""
+    inspector = inspect(connection)
+    for table in [*Row.metadata.tables]:
+        found = {str(check["name"]).removeprefix(f"ck_{table}_") for check in inspector.get_check_constraints(table)}
+        assert (table, found) == (table, set(CHECKS.get(table, "").split()))
+    listed = {"sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'"}
+    of_postgresql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+    names = connection.scalars(text(listed.get(connection.dialect.name, of_postgresql))).all()
+    guards = {f"{table}_immutable" for table in FROZEN.split()}
+    guards |= {f"{table}_{guard}" for table in MOVING.split() for guard in ("first_status", "status_edge")}
+    assert {re.sub("_(insert|update|delete)$", "", name) for name in names} == guards
+    if connection.dialect.name == "sqlite":
+        assert len(names) == 2 * len(FROZEN.split()) + 2 * len(MOVING.split())
 
 
 def test_no_key_column_may_be_null(connection: Connection) -> None:

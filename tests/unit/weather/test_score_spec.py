@@ -104,9 +104,10 @@ def test_each_number_has_one_spelling(text):
     "number", ["0.6", "1.0", "1e3", "NaN", "Infinity", "-0", "9007199254740992", "true", '"1"'], ids=str
 )
 def test_only_integers_below_two_to_the_53_are_numbers(number):
-    text = SHIPPED["5p625"].replace(b'"version":1', f'"version":{number}'.encode())
-    with pytest.raises(ConfigurationInvalid):
-        ScoreSpec.parse(text)
+    for member in (b'"version":1', b'"level":0'):
+        name = member.partition(b":")[0].decode()
+        with pytest.raises(ConfigurationInvalid):
+            ScoreSpec.parse(SHIPPED["5p625"].replace(member, f"{name}:{number}".encode()))
 
 
 @pytest.mark.parametrize(

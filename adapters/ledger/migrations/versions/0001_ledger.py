@@ -179,6 +179,7 @@ def upgrade() -> None:
         "run_id* lead_hours*:int truth_version* ordinal:int truth_digest rescored:int confirmed:int refused"
         " report_digest scores recorded_at:time",
         to(RUNS),
+        one_of("truth_version", "era5t era5"),
         sa.UniqueConstraint("run_id", "ordinal"),
     )
     create("run_likeness", "run_id* likeness", to(RUNS))
