@@ -106,8 +106,10 @@ class FloodsAsAStranger(AttacksTheValidator):
     answered: ClassVar = {"401 Unauthenticated"}
 
     async def attack(self) -> None:
+        began = monotonic()
         for _ in range(20):
             await asyncio.gather(*(self.offer(STRANGER) for _ in range(10)))
+        self.took_seconds = monotonic() - began
 
 
 class FloodsAsAMiner(AttacksTheValidator):
