@@ -25,7 +25,7 @@ real: setup
 	$(BIN)/pytest -q tests/activities/archives
 
 test: setup
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/fuzz
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/fuzz
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/fuzz
 
 chaos: setup

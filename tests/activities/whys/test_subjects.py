@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import typer
+from sqlalchemy import insert
 
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
 from adapters.ledger import facts, jobs, outbox, responses, runs
 from adapters.ledger.tables.runs import InterventionRow, OutboxRow
+from adapters.ledger.tables.scores import RoundScoreRow
 from adapters.ledger.values import JobStep, ResponseStep
+from protocol.names import run_id
+from starter.commands import reports
 from starter.commands.subjects import Found, found
-from tests.activities.ledger.builders import fault
+from tests.activities.ledger.builders import fault, new_run
 from tests.activities.weights.scene import ALICE, BOB, CAROL, FIRST, GENESIS, Scene, closed_at, init_time
 from weather.faults import ConfigurationInvalid
 from workers.settings import Settings
@@ -180,6 +185,23 @@ def test_nineteen_of_twenty_answers_take_no_longer_than_a_fifth_of_a_second(scen
         asked(scene, subject)
         seconds.append(time.process_time() - began)
     assert sorted(seconds)[94] <= 0.2
+
+
+def test_a_page_over_500_rounds_of_256_miners_takes_no_longer_than_a_fifth_of_a_second(scene: Scene) -> None:
+    """AT-W8, of the processor: the newest runs, the board of one, and how it stands."""
+    hotkeys = [f"{number:064x}" for number in range(256)]
+    rounds = [new_run(run_id=run_id(at := init_time(FIRST + number)), init_time=at) for number in range(500)]
+    rows = [{"run_id": row.run_id, "hotkey": h, "score_nano": n} for row in rounds for n, h in enumerate(hotkeys)]
+    with scene.ledger.begin() as session:
+        for row in rounds:
+            runs.open_run(session, row)
+        session.execute(insert(RoundScoreRow), rows)
+    run = scene.close(FIRST + 500, dict.fromkeys(hotkeys, 0.5))
+    for page in (reports.runs_listed, partial(reports.board, run_id=run), partial(reports.run_told, run_id=run)):
+        with scene.ledger.read() as session:
+            began = time.process_time()
+            assert page(session)
+            assert time.process_time() - began <= 0.2
 
 
 def test_what_the_backend_refused_is_told_with_its_answer(scene: Scene) -> None:
