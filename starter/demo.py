@@ -25,6 +25,7 @@ from starter.embedded import EmbeddedStack, MinerPlan, Ports, World
 from starter.embedded_run import Tell, playing
 from starter.state_folder import StateFolder
 from starter.supervisor import Supervisor
+from weather.faults import ConfigurationInvalid
 
 DAYS_AGO = 20
 LEADS = range(24, 241, 24)
@@ -62,7 +63,12 @@ async def play(state: Path | None, tell: Tell) -> Document:
         tell(f"{run.id} is running; {len(MINERS)} miners were asked")
         watching = asyncio.create_task(kill_while_scoring(client, supervisor, run.id))
         result = await run.result()
-        killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
+        try:
+            killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
+        except TimeoutError:
+            raise ConfigurationInvalid(
+                f"{run.id} had been played in {stack.folder.root}: name another folder"
+            ) from None
     return {
         "run_id": result.run_id,
         "outcome": f"{result.outcome} ({result.outcome_reason}, coverage {result.coverage})",

@@ -20,11 +20,13 @@ EXIT_CODES = """Exit codes:
 
 0 — done
 
+1 — a round bundle does not hold; 2 if it lacks something
+
 2 — usage, or a setting that does not hold
 
 3 — not ready: Temporal, ledger, store, port or a prerequisite is missing
 
-4 — refused: configuration, init time, grid, state folder
+4 — refused: configuration, init time, grid, state folder; a receipt or dossier that does not hold
 
 5 — a fault of platform or source, a run that closed void, a miner that does not conform
 
@@ -56,6 +58,7 @@ def report(error: BaseException) -> int:
     code = exit_code(error)
     if code != INTERRUPTED:
         said = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        said = said or type(error).__name__
         tell("; ".join(filter(None, [f"barograph: {' '.join(said.split()).rstrip('.')}", HELPS.get(code)])))
     return code
 

@@ -49,6 +49,8 @@ def digest(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
     """One digest of all that a run came to; equal on two machines if their facts, faults and scores are."""
     from adapters.ledger.views import ledger_digest
     from starter import client
+    from starter.commands.reports import require_run
 
     with client.reading(client.client_settings(state)) as session:
+        require_run(session, run_id)
         emit({"run_id": run_id, "digest": ledger_digest(session, run_id)}, as_json=as_json)

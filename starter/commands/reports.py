@@ -17,6 +17,7 @@ from adapters.ledger.runs import get_run, list_runs
 from adapters.ledger.tables.runs import ForecastRunRow, RunTransitionRow
 from adapters.ledger.tables.scores import FaultRecordRow, ScoreFactRow
 from adapters.ledger.views import board_rows, run_counts
+from protocol.facts import in_force
 from starter.commands.whys import Leaf, of_run
 from weather.fields import short_name
 from weather.metrics import derived
@@ -51,7 +52,14 @@ def run_leaf(session: Session, run: ForecastRunRow) -> Leaf:
     return replace(leaf, evidence={**leaf.evidence, **numbers})
 
 
+def require_run(session: Session, run_id: str) -> ForecastRunRow:
+    if run := get_run(session, run_id):
+        return run
+    raise typer.BadParameter(f"the ledger knows no {run_id}; `barograph run list` shows the runs")
+
+
 def board(session: Session, run_id: str) -> list[Document]:
+    require_run(session, run_id)
     return [
         {
             "rank": row.rank,
@@ -67,10 +75,11 @@ def board(session: Session, run_id: str) -> list[Document]:
 
 def metrics_of(session: Session, run_id: str, miner: str) -> list[Document]:
     """Errors of a miner or baseline in each field and lead of the final pass, and of a field over all leads."""
+    require_run(session, run_id)
     hotkey = miner if miner.startswith("baseline/") else hotkey_of(session, run_id, miner)
     chosen = newest_facts(session, run_id, ScoreFactRow.hotkey == hotkey, ScoreFactRow.pass_ == "era5_final")
     fields: dict[str, dict[int, FieldSums]] = {}
-    for fact in sorted(chosen, key=lambda fact: (fact.generation, fact.scored_at)):
+    for fact in in_force(chosen):
         leads = fields.setdefault(short_name(fact.variable, fact.level), {})
         leads[fact.lead_hours] = FieldSums.from_dict(fact.sums)
     return [

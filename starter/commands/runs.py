@@ -88,8 +88,6 @@ def board(run_id: RunId, state: State = STATE, as_json: Json = False) -> None:
 
     with client.reading(client.client_settings(state)) as session:
         rows = reports.board(session, run_id)
-        if not rows and not reports.run_told(session, run_id):
-            raise _unknown(run_id)
     emit(rows, as_json=as_json, hide=("hotkey",))
 
 
@@ -100,7 +98,7 @@ def metrics_(
     state: State = STATE,
     as_json: Json = False,
 ) -> None:
-    """Bias, MAE, RMSE, anomaly correlation, skill and activity of a miner: each field at each lead and over all."""
+    """Bias, MAE, RMSE, anomaly correlation, skill and activity of a miner by the newest truth, by field and lead."""
     from starter import client
     from starter.commands import reports
 
@@ -133,9 +131,5 @@ def _answer(settings: Settings, subject: str) -> list[Leaf]:
             raise
         live = [Leaf(workflows[0], f"{error}; `barograph up` starts an embedded stack", "worker")]
     if not leaves and live[0].says == client.ABSENT:
-        raise _unknown(subject)
+        raise typer.BadParameter(f"neither ledger nor Temporal knows {subject}; `barograph run list` shows the runs")
     return [*leaves[:1], *live, *leaves[1:]]
-
-
-def _unknown(run_id: str) -> typer.BadParameter:
-    return typer.BadParameter(f"neither ledger nor Temporal knows {run_id}; `barograph run list` shows the runs")

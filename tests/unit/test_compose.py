@@ -27,12 +27,20 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load(filled)
 
 
-@pytest.mark.parametrize("service", ["worker-control", "worker-hybrid", "worker-publish"])
-def test_settings_of_a_worker_are_complete(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = compose()["services"][service]
-    for name, value in worker["environment"].items():
-        monkeypatch.setenv(name, str(value))
-    assert load_settings(worker_mode=worker["command"][-1]).network == "test"
+@pytest.mark.parametrize(
+    "service", ["worker-control", "worker-hybrid", "worker-publish", "ledger-upgrade", "schedules"]
+)
+def test_settings_of_a_pod_and_of_a_command_are_complete(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = compose()["services"][service]
+    for name, value in pod["environment"].items():
+        monkeypatch.setenv(name, "" if value is None else str(value))
+    mode = pod["command"][-1] if pod["command"][0] == "worker" else "publish"
+    assert load_settings(worker_mode=mode).network == "test"
+
+
+def test_what_the_page_on_deploying_tells_to_set_reaches_the_pods() -> None:
+    told = re.findall(r"BAROGRAPH_\w+", (ROOT / "docs" / "deploying.md").read_text())
+    assert set(told) <= set(compose()["services"]["worker-control"]["environment"]) | set(GIVEN)
 
 
 def test_server_and_admin_tools_have_one_tag() -> None:

@@ -199,7 +199,8 @@ def test_the_metrics_of_a_miner_stand_for_each_lead_and_over_all(
 ) -> None:
     sums = {"W": 2.0, "D": 1.0, "A": 3.0, "D2": 8.0, "P": 0.0, "Q": 0.0, "P2": 8.0, "Q2": 8.0, "PQ": 4.0}
     exact = sums | {"D": 0.0, "A": 0.0, "D2": 0.0, "PQ": 8.0}
-    facts = [fact(sums=sums), fact(sums=exact, generation=2), fact(sums=sums, lead_hours=48)]
+    final = {"generation": 2, "truth_version": "era5", "revised_at": OPENED, "scored_at": OPENED}
+    facts = [fact(sums=exact, **final), fact(sums=sums, generation=2), fact(sums=sums, lead_hours=48)]
     with Ledger(f"sqlite:///{closed}/ledger.db") as ledger, ledger.begin() as session:
         record_facts(session, facts)
     first, second, both = told(capsys, closed, "metrics", RUN, "--miner", "miner-0")
@@ -252,6 +253,9 @@ def test_a_subject_that_nobody_can_know_is_usage(closed: Path, capsys: pytest.Ca
     code, error = refused(capsys, closed, "why", "nobody")
     assert code == 2 and "found 'nobody'" in error and "weights/<network>/<epoch>" in error
     assert refused(capsys, closed, "why", "weights/other/3")[0] == 4
+    for command in (("run", "board"), ("run", "metrics", "--miner", "miner-0"), ("ledger", "digest")):
+        code, error = refused(capsys, closed, *command, "2031-01-01T06Z")
+        assert code == 2 and "knows no forecast/2031-01-01T06Z" in error
 
 
 def test_what_is_void_is_told_to_each_miner(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
