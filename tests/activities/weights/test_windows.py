@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from temporalio.testing import ActivityEnvironment
 from activities.messages.base import FaultNote
 from activities.messages.weights import RecordMissed
 from adapters.ledger.engine import Ledger, upgrade
-from adapters.ledger.facts import record_facts
+from adapters.ledger.facts import facts_of, record_facts
 from adapters.ledger.roster import record_deregistered
+from adapters.ledger.rows import rows_of
+from adapters.ledger.tables.runs import RosterEventRow
 from protocol.names import run_id
 from protocol.weights import ScheduledPolicy
 from tests.activities.ledger.builders import fact
@@ -25,18 +28,24 @@ HALVES = {ALICE: 0.8, BOB: 0.8}
 
 
 def test_who_is_deregistered_is_told_to_open_runs_and_gets_nothing_from_the_next_epoch_on(scene: Scene) -> None:
-    """AT-I3: early, twice, and a stranger; the facts of the open run are not touched."""
+    """AT-I3: early, late, twice, and a stranger; the facts of the open run are not touched."""
     scene.register(ALICE, BOB, CAROL)
     scene.close(FIRST, HALVES)
     open_run_id = scene.open(FIRST + 1, ALICE, BOB)
+    scored = fact(run_id=open_run_id, hotkey=BOB)
     scene.play(0)
     assert scene.shares() == {ALICE: 500_000_000, BOB: 500_000_000}
     del scene.miners[BOB], scene.miners[CAROL]
     epoch = scene.epoch(1)
     assert [scene.compare(epoch), scene.compare(epoch)] == [1, 1]
     assert {(run, gone.hotkey, gone.at) for run, gone in scene.signals.sent} == {(open_run_id, BOB, epoch.as_of)}
-    with scene.ledger.begin() as session:
-        record_deregistered(session, open_run_id, BOB, epoch.as_of, None)
+    for late in (0, 1):
+        with scene.ledger.begin() as session:
+            record_facts(session, [scored])
+            record_deregistered(session, open_run_id, BOB, epoch.as_of + timedelta(days=late), None)
+    with scene.ledger.read() as session:
+        assert facts_of(session, open_run_id) == [scored]
+        assert [row.at for row in rows_of(session, RosterEventRow, open_run_id)] == [epoch.as_of]
     assert scene.compare(epoch) == 0
     scene.play(1)
     assert scene.shares() == {ALICE: 10**9}

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.weather.weights.rounds import BASELINE, paid, round_of
+from weather.cases import case_set
 from weather.faults import ConfigurationInvalid
+from weather.round_score import RunRecord, decide_close
+from weather.score_spec import load_rules
 from weather.weights.policies import ParetoSubsets, Proportional, WinnerTakesAll
 from weather.weights.window import (
     Window,
@@ -101,20 +104,30 @@ def test_absence_is_never_better_than_the_worst_presence() -> None:
 
 def test_each_lead_has_its_part_in_every_vector() -> None:
     """AT-W4: ten miners, each perfect in one of ten equal leads only, over 60 days and whatever closes early."""
-    order = Random(4)
-    miners = {f"m{lead}": [0.1] for lead in range(10)}
+    order, spec = Random(4), load_rules("5p625")
+    miners = {f"m{lead}": lead for lead in range(24, 241, 24)}
+    settled = {
+        (hotkey, case.key): int(lead == case.key.lead_time_hours)
+        for hotkey, lead in miners.items()
+        for case in case_set(spec)
+    }
+    closing = decide_close(spec, RunRecord(tuple(miners), {pair: 10**9 * one for pair, one in settled.items()}))
     rounds = [
         replace(
-            round_of(serial, miners, [0]), closed_at=serial * CADENCE + CLOSE_BY - order.choice((0, 0, 86_400, 259_200))
+            round_of(serial, {}, [0]),
+            totals={BASELINE: 0} | {hotkey: score // (1 + serial) for hotkey, score in closing.round_scores.items()},
+            closed_at=serial * CADENCE + CLOSE_BY - order.choice((0, 0, 86_400, 259_200)),
         )
         for serial in range(240)
     ]
     vectors = 0
     for as_of in range(0, 60 * 86_400, 43_200):
-        counted = counted_window(rounds, head(rounds, as_of), 28, 700_000)
-        if counted:
+        newest = head(rounds, as_of)
+        counted = counted_window(rounds, newest, 28, 700_000)
+        if newest is not None:
             vectors += 1
-            assert as_of >= counted[-1].serial * CADENCE + CLOSE_BY - 259_200
+            assert [each.serial for each in counted] == [*range(newest + 1)][-28:]
+            assert as_of >= newest * CADENCE + CLOSE_BY - 259_200
             assert paid(Proportional(power=1), Window(counted, BASELINE), *miners) == [10**8] * 10 + [0]
     assert vectors > 60
 
