@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from tests.activities.operator.scene import LEADS, MINERS, VERBS, Scene
 from tests.activities.validator.world import ALICE, BOB, CAROL, T0, Validator
 from weather.cases import case_set
 from weather.faults import InterventionRefused
-from weather.round_score import OPEN, decide_close, standings
+from weather.round_score import OPEN, RunRecord, decide_close, standings
 
 RUNS, ASKED, EPOCHS = 50, 10, 140
 VALUES = {
@@ -62,6 +63,7 @@ def ask(scene: Scene, random: Random, changes: sqlite3.Connection) -> tuple[str 
     verb = random.choices(VERBS, [3, 3, 6, 6, 6, 0.2])[0]
     wanted = {"verb": verb, "scope": scope(verb, random)}
     at, request = scene.now, str(random.random())
+    record = scene.record
     (before,) = changes.execute("PRAGMA data_version").fetchone()
     try:
         dry = scene.ask(**wanted, at=at, request_id=request, dry_run=True)
@@ -74,18 +76,35 @@ def ask(scene: Scene, random: Random, changes: sqlite3.Connection) -> tuple[str 
     told = done.model_copy(update={"acts": False, "receipt": done.receipt.model_copy(update={"dry_run": True})})
     assert dry.model_dump() | {"commitment": None} == told.model_dump() | {"commitment": None}
     radius = done.receipt.blast_radius
-    agrees(scene, radius.model_dump())
+    agrees(scene, record, radius.model_dump())
     assert radius.epochs_touched == EPOCHS or (radius.share_l1_ppb, radius.epochs_touched) == (0, 0)
     return verb, radius.share_l1_ppb > 0
 
 
-def agrees(scene: Scene, radius: dict) -> None:
+def agrees(scene: Scene, before: RunRecord, radius: dict) -> None:
     """What was told is what the ledger now comes to, where nothing is open any more."""
-    record = scene.record
-    if all(case != OPEN for case in standings(case_set(scene.rules), record).values()):
-        closing = decide_close(scene.rules, record)
-        coverage = f"{closing.coverage.numerator}/{closing.coverage.denominator}"
-        assert (radius["coverage_after"], radius["outcome_after"]) == (coverage, closing.outcome)
+    closings = []
+    for record in (scene.record, before):
+        if any(case == OPEN for case in standings(case_set(scene.rules), record).values()):
+            break
+        closings.append(decide_close(scene.rules, record))
+    if closings:
+        coverage = f"{closings[0].coverage.numerator}/{closings[0].coverage.denominator}"
+        assert (radius["coverage_after"], radius["outcome_after"]) == (coverage, closings[0].outcome)
+    if len(closings) < 2:
+        return
+    gone = closings[0].void.keys() - closings[1].void.keys()
+    new, old = (places(closing.round_scores) for closing in closings)
+    moved = {hotkey: (old.get(hotkey), new.get(hotkey)) for hotkey in {**old, **new}}
+    assert radius["cases_voided"] == len(gone)
+    assert radius["facts_superseded"] == sum(key in gone for _, key in before.scores) or not gone
+    assert {hotkey: tuple(was) for hotkey, *was in radius["ranks_moved"]} == {
+        hotkey: was for hotkey, was in moved.items() if was[0] != was[1]
+    }
+
+
+def places(scores: Mapping[str, int]) -> dict[str, int]:
+    return {hotkey: 1 + sum(other > score for other in scores.values()) for hotkey, score in scores.items()}
 
 
 def test_five_hundred_dry_runs_tell_what_the_act_does(validator: Validator, tmp_path: Path) -> None:
