@@ -12,8 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from adapters.clock import Clock
-from adapters.gfs_archive import archive_client
-from adapters.http_answers import Ask, Verdict, send
+from adapters.gfs_archive import GfsArchive, archive_client
 from adapters.log_client import TIMEOUT_SECONDS, commitments, exchange
 from adapters.miner_client import MinerClient
 from adapters.round_backend import Answer, RoundBackend
@@ -93,9 +92,9 @@ async def probe(url: str) -> None:
 
 async def read_archive(url: str) -> None:
     async with archive_client() as client:
-        answer = await send(client, Ask(f"{url}/index", most_bytes=99_999_999), SHORT)
-    assert answer.verdict == Verdict.TRANSPORT
-    raise SourceThrottled("")
+        archive = GfsArchive([url], "pgrb2.0p25", client, Clock())
+        archive.call_seconds = SHORT
+        await archive.plan(T0, 6, [])
 
 
 async def tell_backend(url: str) -> None:

@@ -213,6 +213,8 @@ async def test_twenty_starts_and_two_schedules_are_one_workflow_and_one_row(
             for trigger in (f"trigger/forecast-{at}", f"trigger/mine-{at}"):
                 await counted(client, f'WorkflowId = "{trigger}" AND ExecutionStatus = "Completed"', 1)
             await client.get_workflow_handle(request.workflow_id).result()
+            assert (await temporal(BACKFILL.format(name="mine", at=at))).code == 0
+            await counted(client, f'WorkflowId = "trigger/mine-{at}" AND ExecutionStatus = "Completed"', 2)
             await listed(client, f'WorkflowId = "{request.workflow_id}"', 1)
             assert (await client.count_workflows(f'WorkflowId = "{request.workflow_id}"')).count == 1
         with ledger.read() as session:
