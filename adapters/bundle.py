@@ -118,11 +118,9 @@ def _audit(row: AuditRow, plan: AuditPlan, paths: list[str]) -> dict[str, Any]:
 
 def _vectors(session: Session, run: ForecastRunRow, visible: ColumnElement[bool]) -> list[dict[str, Any]]:
     """Each vector that the round took part in with the scores of its close, with those of its window."""
-    names = (WeightVectorRow.network, WeightVectorRow.input_digest)
-    joined = (WeightVectorRoundRow.network == names[0]) & (WeightVectorRoundRow.input_digest == names[1])
-    chosen = select(WeightVectorRow).join(WeightVectorRoundRow, joined).where(WeightVectorRoundRow.run_id == run.run_id)
-    chosen = chosen.where(visible)
-    found = session.scalars(chosen.order_by(WeightVectorRow.computed_at, WeightVectorRow.input_digest))
+    row, counted = WeightVectorRow, WeightVectorRoundRow
+    chosen = select(row).join(counted).where(counted.run_id == run.run_id, visible)
+    found = session.scalars(chosen.order_by(row.computed_at, row.input_digest))
     windows = ((vector, frozen_rounds(session, WeightInputs.of_value(vector.inputs))) for vector in found)
     return [
         {

@@ -170,8 +170,7 @@ def _log(origin: Origin) -> RunLog:
 
 def _head(origin: Origin, last: int) -> SignedHead:
     """The first receipted head that covers a leaf, else one signed now, else the newest receipted one."""
-    same = (ReceiptRow.run_id == CommitmentRow.run_id) & (ReceiptRow.hotkey == CommitmentRow.hotkey)
-    heads, index = select(ReceiptRow).join(CommitmentRow, same), CommitmentRow.leaf_index
+    heads, index = select(ReceiptRow).join(CommitmentRow), CommitmentRow.leaf_index
     receipt = origin.session.scalars(heads.where(index >= last).order_by(index).limit(1)).first()
     if receipt is None and origin.key is not None:
         return log.signed_head(origin.session, origin.key, origin.run.network, Clock().now())

@@ -123,7 +123,7 @@ def _season(session: Session, run: ForecastRunRow) -> list[Likeness]:
     other = ForecastRunRow
     chosen = (
         select(LikenessRow.likeness)
-        .join(other, other.run_id == LikenessRow.run_id)
+        .join(other)
         .where(earlier_runs(run))
         .order_by(other.init_time.desc())
         .limit(SEASON_RUNS - 1)

@@ -48,8 +48,7 @@ def commitment_of(session: Session, run_id: str, hotkey: str) -> RecordedCommitm
 
 def commitments_of(session: Session, run_id: str, hotkey: str | None = None) -> list[RecordedCommitment]:
     """All commitments of a run, or of one of its miners, by leaf index."""
-    same = (ReceiptRow.run_id == CommitmentRow.run_id) & (ReceiptRow.hotkey == CommitmentRow.hotkey)
-    chosen = select(CommitmentRow, ReceiptRow).join(ReceiptRow, same).where(CommitmentRow.run_id == run_id)
+    chosen = select(CommitmentRow, ReceiptRow).join(ReceiptRow).where(CommitmentRow.run_id == run_id)
     if hotkey is not None:
         chosen = chosen.where(CommitmentRow.hotkey == hotkey)
     rows = session.execute(chosen.order_by(CommitmentRow.leaf_index))

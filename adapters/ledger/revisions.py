@@ -28,7 +28,7 @@ def unrevised(session: Session, version: str, first: datetime, last: datetime) -
     )
     chosen = (
         select(run.config, run.init_time, job.lead_hours)
-        .join(job, job.run_id == run.run_id)
+        .join(job)
         .where(run.init_time.between(first, last), run.purpose == "live", func.coalesce(run.outcome, "") != "void")
         .where(job.score_type == "era5_final", job.status == "completed", ~revised.exists())
         .distinct()

@@ -85,7 +85,7 @@ def unannounced(session: Session, network: str, miners: Collection[str]) -> list
     """(run, hotkey) of who is on the roster of an open live run and not registered, as the run was not told yet."""
     chosen = (
         select(RosterRow.run_id, RosterRow.hotkey)
-        .join(ForecastRunRow, ForecastRunRow.run_id == RosterRow.run_id)
+        .join(ForecastRunRow)
         .outerjoin(
             RosterEventRow,
             (RosterEventRow.run_id == RosterRow.run_id)

@@ -102,8 +102,7 @@ def _revisions(session: Session, closed: Sequence[RoundState], *where: ColumnEle
 def newest_vector(session: Session, network: str, *where: ColumnElement[bool]) -> WeightVectorRow | None:
     """The vector that was planned last, or else computed last, of those for which this holds."""
     row, planned = WeightVectorRow, WeightPublicationRow
-    same = (planned.network == row.network) & (planned.input_digest == row.input_digest)
-    chosen = select(row).outerjoin(planned, same).where(row.network == network, *where)
+    chosen = select(row).outerjoin(planned).where(row.network == network, *where)
     return session.scalars(
         chosen.order_by(planned.epoch.is_(None), planned.epoch.desc(), row.computed_at.desc())
     ).first()
@@ -114,7 +113,7 @@ def entries(session: Session, network: str, counted: Sequence[RoundState]) -> di
     run, score, presence = ForecastRunRow, RoundScoreRow, RegistryObservationRow
     chosen = (
         select(score.hotkey, func.min(run.init_time))
-        .join(run, run.run_id == score.run_id)
+        .join(run)
         .join(presence, presence.hotkey == score.hotkey)
         .where(
             run.run_id.in_([each.run_id for each in counted]),

@@ -220,7 +220,7 @@ def _hotkey(session: Session, miner: str) -> str:
     """A hotkey, or that of the name on the newest roster that has it."""
     if HOTKEY.fullmatch(miner):
         return miner
-    named = select(RosterRow.hotkey).join(ForecastRunRow, ForecastRunRow.run_id == RosterRow.run_id)
+    named = select(RosterRow.hotkey).join(ForecastRunRow)
     newest = named.where(RosterRow.name == miner).order_by(ForecastRunRow.init_time.desc()).limit(1)
     if hotkey := session.scalar(newest):
         return hotkey
