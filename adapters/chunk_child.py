@@ -22,12 +22,7 @@ def decode(payload: bytes) -> bytes:
     codec, raw_bytes = REQUEST.unpack_from(payload)
     chunk = payload[REQUEST.size :]
     _limit_memory(SPARE_BYTES + 8 * raw_bytes)
-    return decoded(codec.rstrip(b"\0").decode(), chunk, raw_bytes)
-
-
-def decoded(codec: str, chunk: bytes, raw_bytes: int) -> bytes:
-    """The same without a limit of memory; not for foreign bytes."""
-    return _DECODERS[codec](chunk, raw_bytes)
+    return _DECODERS[codec.rstrip(b"\0").decode()](chunk, raw_bytes)
 
 
 def _zstd(chunk: bytes, raw_bytes: int) -> bytes:

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks import children, reading, sums
+from benchmarks import reading, sums
 from benchmarks.timing import Row, Table
 
-PARTS = {"reading": reading.tables, "sums": sums.tables, "children": children.tables}
+PARTS = {"reading": reading.tables, "sums": sums.tables}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -6,15 +6,12 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
 import numpy as np
-import psutil
-from pcodec import standalone  # ty: ignore[missing-module-member] - compiled, without stubs
 
 from adapters.chunk_decoder import ChunkDecoder
 from adapters.clock import Clock
@@ -64,18 +61,13 @@ class Roads:
 
     def compared(self) -> Table:
         """Best of several passes each, taken in turn."""
-        passes = [(self.verified(), self.unverified(), self.bare()) for _ in range(REPEATS)][1:]
-        verified, unverified, bare = (min(column) for column in zip(*passes, strict=True))
-        core_seconds = min(self._core_seconds(self.verified) for _ in range(3))
-        megabytes, fields = self.store.raw_megabytes, len(self.triples)
+        passes = [(self.verified(), self.unverified()) for _ in range(REPEATS)][1:]
+        verified, unverified = (min(column) for column in zip(*passes, strict=True))
         rows = (
             Row("the same road without verification", 1_000 * unverified, "ms", 1.0),
             Row("verified", 1_000 * verified, "ms", verified / unverified, "≤ 1.25"),
-            Row("bare: nothing kept, no child", 1_000 * bare, "ms", bare / unverified),
-            Row("verified, raw bytes a core", megabytes / core_seconds, "MB/s"),
-            Row("once a run: token, manifest, metadata", 1_000 * min(self._manifest_seconds() for _ in range(3)), "ms"),
         )
-        title = f"{fields} fields of {self.store.layout.grid}, {megabytes:.1f} MB raw, over HTTP"
+        title = f"{len(self.triples)} fields of {self.store.layout.grid} over HTTP"
         return Table(title, "the same road without verification", rows)
 
     def verified(self) -> float:
@@ -92,24 +84,16 @@ class Roads:
         """The same requests, files and child, without a digest or a look at the values."""
         self._start()
         started = time.perf_counter()
-        entries = asyncio.run(self._gets(lambda entry, body: self.objects.put_proved(body, entry.sha256)))
-        for field, entry in entries.items():
+        layout = self.store.layout
+        for field, entry in asyncio.run(self._gets()).items():
             kept = (self.folder / "bytes" / entry.sha256[:2] / entry.sha256).read_bytes()
-            self._score(self._field(field, self.decoder.decode_bytes(kept, "pcodec", self.store.layout.raw_bytes)))
+            raw = self.decoder.decode_bytes(kept, "pcodec", layout.raw_bytes)
+            values = np.frombuffer(raw, "<f4").reshape(layout.grid_value.shape)
+            self._score(Field.of(layout.grid_value, *field, VALID_TIME, values))
         return time.perf_counter() - started
 
-    def bare(self) -> float:
-        """The same requests, decoded in this process from memory."""
-        bodies: dict[str, bytes] = {}
-        started = time.perf_counter()
-        entries = asyncio.run(self._gets(lambda entry, body: bodies.update({entry.path: body})))
-        for field, entry in entries.items():
-            values = np.empty(self.store.layout.raw_bytes // 4, "<f4")
-            standalone.simple_decompress_into(bodies[entry.path], values)
-            self._score(self._field(field, values.tobytes()))
-        return time.perf_counter() - started
-
-    async def _gets(self, take: Callable[[Entry, bytes], None]) -> dict[tuple[str, int], Entry]:
+    async def _gets(self) -> dict[tuple[str, int], Entry]:
+        """All fields, each kept as it came."""
         job_id, slots, layout = self.store.commitment.job_id, asyncio.Semaphore(PARALLEL_GETS), self.store.layout
         entries = {field: self.store.manifest.entry(layout.chunk_path(*field, LEAD_HOURS)) for field in layout.fields()}
         async with CALLS.egress.client(store_url(self.miner, job_id)) as client:
@@ -118,14 +102,10 @@ class Roads:
             async def get(entry: Entry) -> None:
                 async with slots:
                     body = (await client.get(entry.path, headers=headers)).content
-                await asyncio.to_thread(take, entry, body)
+                await asyncio.to_thread(self.objects.put_proved, body, entry.sha256)
 
             await asyncio.gather(*map(get, entries.values()))
         return entries
-
-    def _field(self, field: tuple[str, int], raw: bytes) -> Field:
-        grid = self.store.layout.grid_value
-        return Field.of(grid, *field, VALID_TIME, np.frombuffer(raw, "<f4").reshape(grid.shape))
 
     def _score(self, forecast: Field) -> None:
         one = self.triples[forecast.variable, forecast.level]
@@ -134,18 +114,6 @@ class Roads:
     def _start(self) -> VerifiedManifest:
         shutil.rmtree(self.folder, ignore_errors=True)
         return asyncio.run(ForecastReader(CALLS, self.objects).verify_manifest(self._forecast()))
-
-    def _manifest_seconds(self) -> float:
-        started = time.perf_counter()
-        self._start()
-        return time.perf_counter() - started
-
-    def _core_seconds(self, road: Callable[[], float]) -> float:
-        """Of this process and its decode children; the server, the first of the children, is the miner's."""
-        ours = [psutil.Process(), *psutil.Process().children()[1:]]
-        before = sum(sum(process.cpu_times()[:2]) for process in ours)
-        road()
-        return sum(sum(process.cpu_times()[:2]) for process in ours) - before
 
     def _forecast(self) -> CommittedForecast:
         return CommittedForecast(self.miner, self.store.commitment, self.store.layout)

@@ -27,7 +27,7 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def best_seconds(action: Callable[[], object], repeats: int = 5) -> float:
+def best_seconds(action: Callable[[], object], repeats: int) -> float:
     """The shortest of several runs, after one that is not counted."""
     action()
     return min(_seconds(action) for _ in range(repeats))

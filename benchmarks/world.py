@@ -44,10 +44,6 @@ class Store:
     commitment: Commitment
     manifest: Manifest
 
-    @property
-    def raw_megabytes(self) -> float:
-        return self.layout.raw_bytes * len(self.layout.fields()) / 1e6
-
 
 def one_lead_layout(grid: str) -> Layout:
     """The shipped layout with one lead, and at 0p25 with few fields."""
