@@ -9,7 +9,6 @@ from pydantic import Field
 
 from protocol.commitment import Commitment
 from protocol.document import Count, Digest, Document, RunId, Signature
-from protocol.messages import CommitmentData
 from protocol.receipt import LogEntry, Receipt, TreeHead, growth_holds
 from weather.faults import CommitmentMalformed
 
@@ -75,11 +74,6 @@ class ReceiptedCommitment(Document):
         signed = commitment.signed_by(commitment.hotkey, self.signature)
         receipted = self.receipt.signed_by(validator, self.receipt_signature)
         return commitment if bound and signed and receipted and commitment.is_logged_as(self.receipt.entry) else None
-
-    @property
-    def offer(self) -> CommitmentData:
-        """The commitment as it travels."""
-        return CommitmentData(commitment=self.commitment, signature=self.signature)
 
 
 class SealedCommitments(_LogAnswer):

@@ -40,11 +40,6 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
     return _siblings((index, index + 1), size)
 
 
-def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """The path from a leaf to the root, nearest sibling first; ValueError for no such leaf."""
-    return [root_of(hashes[begin:end]) for begin, end in inclusion_spans(index, len(hashes))]
-
-
 def inclusion_holds(leaf: bytes, place: tuple[int, int], proof: Sequence[bytes], root: bytes) -> bool:
     """Whether the proof leads from the hash of a leaf at (index, tree size) to the root."""
     index, size = place
@@ -62,11 +57,6 @@ def consistency_spans(first: int, second: int) -> list[Span]:
         raise ValueError(f"a tree of {second} has no prefix of {first}")
     begin = first & (first - 1) if first < second else 0  # of the last subtree that the first leaves fill
     return ([(begin, first)] if begin else []) + _siblings((begin, first), second)
-
-
-def consistency_proof(hashes: Sequence[bytes], first: int) -> list[bytes]:
-    """The proof that the tree of the first leaves is a prefix of this one; ValueError unless 1 ≤ first ≤ size."""
-    return [root_of(hashes[begin:end]) for begin, end in consistency_spans(first, len(hashes))]
 
 
 def consistency_holds(sizes: tuple[int, int], roots: tuple[bytes, bytes], proof: Sequence[bytes]) -> bool:

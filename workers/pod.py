@@ -33,7 +33,6 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 HEARTBEAT_THROTTLE = timedelta(seconds=10)
 STICKY_TIMEOUT = timedelta(seconds=3)
 CACHED_WORKFLOWS = 2_000
-CLOSE_CONNECTIONS_SECONDS = 5
 
 log = logging.getLogger("barograph.pod")
 

@@ -165,7 +165,6 @@ class Settings(BaseSettings):
     downloads_slots: Count = 3
     score_slots: Count = 3
     publish_slots: Count = 2
-    inference_slots: Count = 1
 
     metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None

@@ -17,9 +17,10 @@ from adapters.ledger.runs import advance_run
 from adapters.ledger.tables.commitments import LogLeafRow
 from adapters.ledger.values import ReceivedCommitment, RecordedCommitment
 from protocol.canonical import verify
-from protocol.merkle import inclusion_proof, leaf_hash, root_of
+from protocol.merkle import leaf_hash, root_of
 from protocol.receipt import RunOpened, broken_part
 from tests.activities.ledger.builders import MINER, OPENED, RUN, VALIDATOR, events_of, fact, fault, prepare, received
+from tests.proofs import inclusion_proof
 from weather.faults import CommitmentLate, LedgerConflict
 
 HOTKEYS = [f"{number:064x}" for number in range(1, 13)]

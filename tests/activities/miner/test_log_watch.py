@@ -39,6 +39,7 @@ from tests.activities.miner.scene import forecast_made, scene
 from tests.activities.miner.validator import FakeValidator, listening, receipt_of
 from tests.fixed_clock import FixedClock
 from tests.hostile_miner import Server, running
+from tests.proofs import consistency_proof, inclusion_proof
 
 MakeStage = Callable[..., Stage]
 MINERS_TOML = """
@@ -92,7 +93,7 @@ class Log:
             receipt_signature=receipt.sign(VALIDATOR),
             tree_head=head,
             tree_head_signature=head.sign(VALIDATOR),
-            inclusion_proof=tuple(part.hex() for part in merkle.inclusion_proof(self._hashes[:size], index)),
+            inclusion_proof=tuple(part.hex() for part in inclusion_proof(self._hashes[:size], index)),
             in_time=True,
         )
 
@@ -102,7 +103,7 @@ class Log:
         if self.down:
             return Response(status_code=503)
         try:
-            proof = [part.hex() for part in merkle.consistency_proof(self._hashes[:second], first)]
+            proof = [part.hex() for part in consistency_proof(self._hashes[:second], first)]
         except ValueError as error:
             problem = Refusal("Malformed", str(error)).problem("/log/consistency")
             return Response(problem.body, problem.status)

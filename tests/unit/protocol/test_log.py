@@ -16,6 +16,7 @@ from protocol.log import (
     growth_broken,
 )
 from protocol.receipt import TreeHead
+from tests.proofs import consistency_proof
 from tests.unit.protocol.world import COMMITMENT, MANIFEST, MINER, NOW, OTHER, RUN, VALIDATOR, commitment_to, logged
 
 LEAVES = [merkle.leaf_hash(bytes([number])) for number in range(7)]
@@ -47,7 +48,7 @@ OLDER, NEWER = signed_head(3), signed_head(7)
 PROOF = ConsistencyProof(
     first=3,
     second=7,
-    consistency_proof=tuple(part.hex() for part in merkle.consistency_proof(LEAVES, 3)),
+    consistency_proof=tuple(part.hex() for part in consistency_proof(LEAVES, 3)),
 )
 
 

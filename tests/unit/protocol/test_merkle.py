@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import merkle
+from tests.proofs import consistency_proof, inclusion_proof
 
 RFC_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
 LEAVES = [merkle.leaf_hash(bytes([number])) for number in range(64)]
@@ -41,7 +42,7 @@ def test_every_leaf_of_every_tree_is_proved_at_its_own_place_only() -> None:
     for size in range(1, 65):
         root = merkle.root_of(LEAVES[:size])
         for index in range(size):
-            proof = merkle.inclusion_proof(LEAVES[:size], index)
+            proof = inclusion_proof(LEAVES[:size], index)
             holds = [merkle.inclusion_holds(LEAVES[index], (place, size), proof, root) for place in range(-1, size + 1)]
             assert [place - 1 for place, held in enumerate(holds) if held] == [index]
 
@@ -50,7 +51,7 @@ def test_every_prefix_of_every_tree_is_proved() -> None:
     roots = [merkle.root_of(LEAVES[:size]) for size in range(65)]
     for second in range(1, 65):
         for first in range(1, second + 1):
-            proof = merkle.consistency_proof(LEAVES[:second], first)
+            proof = consistency_proof(LEAVES[:second], first)
             assert merkle.consistency_holds((first, second), (roots[first], roots[second]), proof)
             assert not merkle.consistency_holds((first, second), (roots[first - 1], roots[second]), proof)
             assert not merkle.consistency_holds((first, second), (roots[first], roots[second - 1]), proof)
@@ -60,7 +61,7 @@ def test_every_prefix_of_every_tree_is_proved() -> None:
 def test_a_proof_with_a_bit_flipped_a_part_less_or_a_part_more_fails(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
     leaves, place = LEAVES[:size], (index, size)
-    root, proof = merkle.root_of(leaves), merkle.inclusion_proof(leaves, index)
+    root, proof = merkle.root_of(leaves), inclusion_proof(leaves, index)
     assert not merkle.inclusion_holds(leaves[index], place, [*proof, LEAVES[0]], root)
     if proof:
         at, bit = data.draw(st.integers(0, len(proof) - 1)), data.draw(st.integers(0, 255))
@@ -74,16 +75,16 @@ def test_a_log_that_changed_a_leaf_is_not_consistent(second: int, data: st.DataO
     first = data.draw(st.integers(1, second))
     changed = data.draw(st.integers(0, first - 1))
     rewritten = [*LEAVES[:changed], merkle.leaf_hash(b"rewritten"), *LEAVES[changed + 1 : second]]
-    proof = merkle.consistency_proof(rewritten, first)
+    proof = consistency_proof(rewritten, first)
     roots = (merkle.root_of(LEAVES[:first]), merkle.root_of(rewritten))
     assert not merkle.consistency_holds((first, second), roots, proof)
 
 
 def test_there_is_no_proof_for_what_is_not_in_the_tree() -> None:
     with pytest.raises(ValueError):
-        merkle.inclusion_proof(LEAVES[:3], 3)
+        inclusion_proof(LEAVES[:3], 3)
     for first in (0, 4):
         with pytest.raises(ValueError):
-            merkle.consistency_proof(LEAVES[:3], first)
+            consistency_proof(LEAVES[:3], first)
     assert not merkle.consistency_holds((0, 3), (merkle.root_of([]), merkle.root_of(LEAVES[:3])), [])
     assert not merkle.consistency_holds((2, 3), (merkle.root_of(LEAVES[:2]), merkle.root_of(LEAVES[:3])), [])

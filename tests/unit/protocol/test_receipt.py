@@ -14,6 +14,7 @@ from protocol.receipt import (
     entry_hash,
     growth_holds,
 )
+from tests.proofs import consistency_proof
 from tests.unit.protocol.world import NOW, OTHER, RUN, T0, VALIDATOR, logged
 
 LEAVES = [merkle.leaf_hash(bytes([number])) for number in range(9)]
@@ -89,7 +90,7 @@ def test_a_head_holds_for_the_validator_that_it_names_and_that_signed_it() -> No
 
 
 def test_a_log_that_only_grows_shows_it_and_one_that_does_not_can_not() -> None:
-    proof = [sibling.hex() for sibling in merkle.consistency_proof(LEAVES, 6)]
+    proof = [sibling.hex() for sibling in consistency_proof(LEAVES, 6)]
     assert growth_holds(head(6), head(9), proof)
     rewritten = [LEAVES[8], *LEAVES[1:]]
     assert not growth_holds(head(6), head(9, rewritten), proof)

@@ -14,6 +14,7 @@ from protocol.manifest import Manifest
 from protocol.names import job_id
 from protocol.store import coordinate_chunks
 from protocol.tokens import Access, Answer, Call, sign_access, sign_answer, sign_request
+from tests.proofs import consistency_proof, inclusion_proof
 from tests.unit.protocol.world import CALL, MINER, NONCE, NOW, RUN, T0, VALIDATOR, logged
 
 PATH = Path(__file__).parents[2] / "vectors" / "protocol.json"
@@ -48,10 +49,8 @@ def tree(size: int) -> dict[str, Any]:
     hashes = [merkle.leaf_hash(bytes.fromhex(leaf)) for leaf in LEAVES[:size]]
     return {
         "root": merkle.root_of(hashes).hex(),
-        "inclusion": [[part.hex() for part in merkle.inclusion_proof(hashes, index)] for index in range(size)],
-        "consistency": [
-            [part.hex() for part in merkle.consistency_proof(hashes, first)] for first in range(1, size + 1)
-        ],
+        "inclusion": [[part.hex() for part in inclusion_proof(hashes, index)] for index in range(size)],
+        "consistency": [[part.hex() for part in consistency_proof(hashes, first)] for first in range(1, size + 1)],
     }
 
 

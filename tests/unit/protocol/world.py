@@ -19,6 +19,7 @@ from protocol.receipt import (
     entry_hash,
 )
 from protocol.store import array_metadata, coordinate_chunks, root_metadata
+from tests.proofs import inclusion_proof
 
 MINER = PrivateKey.from_bytes(b"\1" * 32)
 VALIDATOR = PrivateKey.from_bytes(b"\2" * 32)
@@ -135,6 +136,6 @@ def logged(commitment: Commitment = COMMITMENT, before: int = 4, after: int = 2)
         receipt_signature=receipt.sign(VALIDATOR),
         tree_head=head,
         tree_head_signature=head.sign(VALIDATOR),
-        inclusion_proof=tuple(sibling.hex() for sibling in merkle.inclusion_proof(leaves, before)),
+        inclusion_proof=tuple(sibling.hex() for sibling in inclusion_proof(leaves, before)),
         in_time=True,
     )
