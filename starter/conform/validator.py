@@ -48,7 +48,6 @@ class Options:
     settings: Settings
     init_time: datetime
     tell: Callable[[str], None]
-    key: Path | None = None
     hotkey: str | None = None
     network: str | None = None
     certificate: Path | None = None
@@ -64,14 +63,14 @@ class Validator:
 
     def __init__(self, options: Options, network: str, miner: str) -> None:
         state, self.options = options.state.resolve(), options
-        self.key, self.request_key = _key(options.key or state / "validator.key"), _key(state / "requests.key")
+        self.key, self.request_key = _key(state / "validator.key"), _key(state / "requests.key")
         self.hotkey, self.url = self.key.hotkey, options.public_url or f"http://{options.listen}"
         (state / "registry.toml").write_text(f'network = "{network}"\n{self.snippet}{_entry(options, miner)}')
         paths = {
             "object_store": (state / "objects").as_uri(),
             "ledger_url": f"sqlite:///{state / 'ledger.db'}",
             "registry_path": state / "registry.toml",
-            "hotkey_path": options.key or state / "validator.key",
+            "hotkey_path": state / "validator.key",
             "request_key_path": state / "requests.key",
         }
         upgrade(paths["ledger_url"])
