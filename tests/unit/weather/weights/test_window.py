@@ -102,20 +102,21 @@ def test_absence_is_never_better_than_the_worst_presence() -> None:
         assert left == kept
 
 
+def round_of_ten_leads() -> dict[str, int]:
+    """Totals of ten miners, each perfect in one of ten equal leads only."""
+    spec, miners = load_rules("5p625"), {f"m{lead}": lead for lead in range(24, 241, 24)}
+    keys = [case.key for case in case_set(spec)]
+    scores = {(m, key): 10**9 * (lead == key.lead_time_hours) for m, lead in miners.items() for key in keys}
+    return decide_close(spec, RunRecord(tuple(miners), scores)).round_scores
+
+
 def test_each_lead_has_its_part_in_every_vector() -> None:
-    """AT-W4: ten miners, each perfect in one of ten equal leads only, over 60 days and whatever closes early."""
-    order, spec = Random(4), load_rules("5p625")
-    miners = {f"m{lead}": lead for lead in range(24, 241, 24)}
-    settled = {
-        (hotkey, case.key): int(lead == case.key.lead_time_hours)
-        for hotkey, lead in miners.items()
-        for case in case_set(spec)
-    }
-    closing = decide_close(spec, RunRecord(tuple(miners), {pair: 10**9 * one for pair, one in settled.items()}))
+    """AT-W4: over 60 days and whatever closes early."""
+    order, miners = Random(4), round_of_ten_leads()
     rounds = [
         replace(
             round_of(serial, {}, [0]),
-            totals={BASELINE: 0} | {hotkey: score // (1 + serial) for hotkey, score in closing.round_scores.items()},
+            totals={BASELINE: 0} | {hotkey: score // (1 + serial) for hotkey, score in miners.items()},
             closed_at=serial * CADENCE + CLOSE_BY - order.choice((0, 0, 86_400, 259_200)),
         )
         for serial in range(240)
