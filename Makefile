@@ -30,7 +30,8 @@ test: setup
 
 chaos: setup
 	BAROGRAPH_LONG=1 KILL_PAIRS=$(KILL_PAIRS) $(BIN)/pytest -q tests/chaos tests/attacks \
-	  tests/workflows/test_many_rounds.py tests/workflows/test_load.py tests/activities/test_black_holes.py
+	  tests/workflows/test_many_rounds.py tests/workflows/test_load.py tests/workflows/test_audits_of_a_run.py \
+	  tests/activities/test_black_holes.py
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)

@@ -45,7 +45,7 @@ class Gallery:
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gallery]:
-    clean = World(_folder(tmp_path_factory, "clean"))
+    clean = World(_folder(tmp_path_factory, "clean"), wait_minutes=0.3)
     with clean.trap():
         quiet = asyncio.run(play(clean, [Miner(clean, name) for name in HONEST]))
     world = World(_folder(tmp_path_factory, "attacked"))

@@ -50,7 +50,6 @@ PUSH = "/weather-commitment"
 LEADS = (6, 12, 18, 24)
 LEVELS = (500, 850)
 HASTE = {
-    "WEATHER_VERIFICATION_WAIT_MINUTES": "0.7",
     "BAROGRAPH_SEAL_GRACE_SECONDS": "4",
     "BAROGRAPH_HEARTBEAT_TIMEOUT_SECONDS": "10",
     "BAROGRAPH_ROUND_PAUSES_SECONDS": "0.5,0.5",
@@ -70,6 +69,7 @@ class World:
     folder: Path
     ports: Ports = field(default_factory=Ports.free)
     validator: PrivateKey = field(default_factory=lambda: _key("validator"))
+    wait_minutes: float = 0.7
     trap_port: int = 0
     days_later: int = 0
 
@@ -90,6 +90,10 @@ class World:
     @property
     def layout(self) -> Layout:
         return load_layout("attacked", self.grids)
+
+    @property
+    def haste(self) -> dict[str, str]:
+        return {**HASTE, "WEATHER_VERIFICATION_WAIT_MINUTES": f"{self.wait_minutes}"}
 
     @property
     def grids(self) -> Path:
@@ -185,7 +189,7 @@ async def play(world: World, miners: Sequence[Miner]) -> Outcome:
         _save_keys(folder.key_file, miners)
         grid = Grid("attacked", grid_folder=world.grids)
         plans = [MinerPlan(miner.name) for miner in miners]
-        stack = EmbeddedStack(folder, world.ports, grid, plans, settings=HASTE, durable=False)
+        stack = EmbeddedStack(folder, world.ports, grid, plans, settings=world.haste, durable=False)
         stack.write_files()
         _move_in(folder.root / "registry.toml", miners)
         processes = [process for process in stack.processes() if process.name != "miners"]

@@ -130,6 +130,7 @@ async def test_an_audit_that_we_could_not_make_is_void_and_the_others_go_on(
     assert void.void is not None and (void.void.code, void.faults) == ("OutOfMemory", ())
 
 
+@pytest.mark.parametrize("cache", [100], ids=["cached"])
 async def test_a_long_chain_goes_on_with_the_rounds_that_wait(skipping: WorkflowEnvironment, cache: int) -> None:
     """An audit that fails is between its rounds when the execution gets too long."""
     now = await skipping.get_current_time()
