@@ -30,7 +30,7 @@ class Sealed:
     """Knows every run that a ledger could be asked for, and keeps nothing."""
 
     def call_of(self, run_id: str) -> OpenCall | None:
-        assert "\0" not in run_id and run_id.encode()
+        assert b"\0" not in run_id.encode()
         return OpenCall(call_data(), LAYOUT, frozenset({MINER.hotkey}), DEADLINE)
 
     def record(self, received: ReceivedCommitment) -> RecordedCommitment:
