@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from activities.messages.run import CampaignRef, ForecastRunInput
 from adapters.ledger.engine import Ledger
+from adapters.ledger.runs import get_run
 from adapters.ledger.values import FaultRecord
 from adapters.ledger.views import board_rows, faults_by_miner
 from protocol import names
@@ -59,16 +60,13 @@ async def play(state: Path | None, tell: Tell) -> Document:
     async with playing("demo", state, _stack, tell) as (stack, client, supervisor):
         tell(f"Temporal Web UI: {stack.web_ui}")
         tell(f"Prometheus metrics: {', '.join(stack.metrics.values())}")
-        run, _ = await start_run(client, ForecastRunInput(init_time=cycle(), campaign=CampaignRef(name="demo")))
+        request = ForecastRunInput(init_time=cycle(), campaign=CampaignRef(name="demo"))
+        _require_new(stack, request.workflow_id)
+        run, _ = await start_run(client, request)
         tell(f"{run.id} is running; {len(MINERS)} miners were asked")
         watching = asyncio.create_task(kill_while_scoring(client, supervisor, run.id))
         result = await run.result()
-        try:
-            killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
-        except TimeoutError:
-            raise ConfigurationInvalid(
-                f"{run.id} had been played in {stack.folder.root}: name another folder"
-            ) from None
+        killed = await asyncio.wait_for(watching, REPLACED_WITHIN_SECONDS)
     return {
         "run_id": result.run_id,
         "outcome": f"{result.outcome} ({result.outcome_reason}, coverage {result.coverage})",
@@ -82,6 +80,12 @@ async def play(state: Path | None, tell: Tell) -> Document:
 
 def _stack(folder: StateFolder) -> EmbeddedStack:
     return EmbeddedStack(folder, Ports.free(ui=True), World(), MINERS, settings=HASTE, durable=False)
+
+
+def _require_new(stack: EmbeddedStack, run_id: str) -> None:
+    with Ledger(stack.folder.ledger_url) as ledger, ledger.read() as session:
+        if get_run(session, run_id):
+            raise ConfigurationInvalid(f"{stack.folder.root} has {run_id} already: name another folder by --state")
 
 
 def cycle() -> datetime:

@@ -52,10 +52,9 @@ def run_leaf(session: Session, run: ForecastRunRow) -> Leaf:
     return replace(leaf, evidence={**leaf.evidence, **numbers})
 
 
-def require_run(session: Session, run_id: str) -> ForecastRunRow:
-    if run := get_run(session, run_id):
-        return run
-    raise typer.BadParameter(f"the ledger knows no {run_id}; `barograph run list` shows the runs")
+def require_run(session: Session, run_id: str) -> None:
+    if get_run(session, run_id) is None:
+        raise typer.BadParameter(f"the ledger knows no {run_id}; `barograph run list` shows the runs")
 
 
 def board(session: Session, run_id: str) -> list[Document]:
