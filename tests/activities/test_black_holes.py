@@ -113,7 +113,7 @@ async def read_store(url: str) -> None:
 CLIENTS: dict[str, tuple[Callable[[str], Awaitable[None]], float]] = {
     "call": (call, SHORT),
     "download": (download, SHORT),
-    "archive": (read_archive, SHORT),
+    "archive": (read_archive, 2 * SHORT),  # it asks a mirror twice
     "backend": (tell_backend, SHORT),
     "weights": (publish, SHORT),
     "log": (read_log, TIMEOUT_SECONDS),
